@@ -1,0 +1,27 @@
+package archive
+
+import (
+	"fmt"
+
+	"tidemark/internal/position"
+)
+
+// The names in the bucket, relative to its prefix (contract §4).
+const (
+	IdentityKey   = "tidemark.json"
+	JournalPrefix = "journal/"
+	IndexPrefix   = "index/"
+	BasePrefix    = "base/"
+)
+
+// JournalKey names a journal object: contiguous numbers from 1.
+func JournalKey(sequence uint64) string { return fmt.Sprintf("%s%016d.tms.zst", JournalPrefix, sequence) }
+
+// IndexKey names an index object: contiguous numbers from 1.
+func IndexKey(sequence uint64) string { return fmt.Sprintf("%s%016d.json", IndexPrefix, sequence) }
+
+// BaseDir is the prefix of a base's objects.
+func BaseDir(lsn position.LSN) string { return BasePrefix + lsn.Hex() + "/" }
+
+// ManifestKey names a base's manifest.
+func ManifestKey(lsn position.LSN) string { return BaseDir(lsn) + "manifest.json" }
