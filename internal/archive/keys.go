@@ -15,7 +15,9 @@ const (
 )
 
 // JournalKey names a journal object: contiguous numbers from 1.
-func JournalKey(sequence uint64) string { return fmt.Sprintf("%s%016d.tms.zst", JournalPrefix, sequence) }
+func JournalKey(sequence uint64) string {
+	return fmt.Sprintf("%s%016d.tms.zst", JournalPrefix, sequence)
+}
 
 // IndexKey names an index object: contiguous numbers from 1.
 func IndexKey(sequence uint64) string { return fmt.Sprintf("%s%016d.json", IndexPrefix, sequence) }
