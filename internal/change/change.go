@@ -1,6 +1,9 @@
 package change
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // Op is what a row change does.
 type Op uint8
@@ -116,10 +119,7 @@ func cloneValues(vs []Value) []Value {
 	}
 	out := make([]Value, len(vs))
 	for i, v := range vs {
-		out[i] = Value{Kind: v.Kind, Data: append([]byte(nil), v.Data...)}
-		if v.Data == nil {
-			out[i].Data = nil
-		}
+		out[i] = Value{Kind: v.Kind, Data: bytes.Clone(v.Data)} // an empty text stays non-nil: to pgx nil means NULL
 	}
 	return out
 }
