@@ -20,7 +20,10 @@ type Decoder struct {
 }
 
 // NewDecoder returns a decoder that knows no relation.
-func NewDecoder() *Decoder { return &Decoder{relations: map[uint32]*change.Relation{}} }
+func NewDecoder() *Decoder {
+	// The slices are never nil: a nil tuple means that none was sent, and a row of no columns has an empty one.
+	return &Decoder{relations: map[uint32]*change.Relation{}, old: []change.Value{}, new: []change.Value{}}
+}
 
 // Define learns the payload of a definition frame: type messages, then one relation message. It replaces what was known
 // of that relation; a definition equal to the known one keeps the known Relation value, so that pointers stay equal. It

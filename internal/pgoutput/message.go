@@ -89,6 +89,9 @@ func parseTruncate(msg []byte, into []uint32) (options byte, ids []uint32, err e
 	r := open(msg, KindTruncate)
 	n := r.u32()
 	options = r.u8()
+	if n == 0 {
+		r.fail(errNoRelation)
+	}
 	for ; n > 0 && r.err == nil; n-- {
 		into = append(into, r.u32())
 	}

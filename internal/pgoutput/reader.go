@@ -13,14 +13,15 @@ import (
 var ErrMalformed = errors.New("malformed pgoutput message")
 
 var (
-	errKind      = fmt.Errorf("%w: unexpected message kind", ErrMalformed)
-	errShort     = fmt.Errorf("%w: it ends within a field", ErrMalformed)
-	errTrailing  = fmt.Errorf("%w: bytes follow its last field", ErrMalformed)
-	errTuple     = fmt.Errorf("%w: unknown tuple mark", ErrMalformed)
-	errValueKind = fmt.Errorf("%w: unknown value kind", ErrMalformed)
-	errFlags     = fmt.Errorf("%w: unknown commit flags", ErrMalformed)
-	errIdentity  = fmt.Errorf("%w: unknown replica identity", ErrMalformed)
-	errColumns   = fmt.Errorf("%w: negative number of columns", ErrMalformed)
+	errKind       = fmt.Errorf("%w: unexpected message kind", ErrMalformed)
+	errShort      = fmt.Errorf("%w: it ends within a field", ErrMalformed)
+	errTrailing   = fmt.Errorf("%w: bytes follow its last field", ErrMalformed)
+	errTuple      = fmt.Errorf("%w: unknown tuple mark", ErrMalformed)
+	errValueKind  = fmt.Errorf("%w: unknown value kind", ErrMalformed)
+	errFlags      = fmt.Errorf("%w: unknown commit flags", ErrMalformed)
+	errIdentity   = fmt.Errorf("%w: unknown replica identity", ErrMalformed)
+	errNoRelation = fmt.Errorf("%w: truncate of no relation", ErrMalformed)
+	errColumns    = fmt.Errorf("%w: negative number of columns", ErrMalformed)
 )
 
 // reader takes fields off the front of a message. After the first error every read gives zero and the error stays.
