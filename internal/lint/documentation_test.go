@@ -29,7 +29,7 @@ func documentationRules() []rule {
 				{path: "internal/vfs/a.go", text: "type T int"},
 				{path: "internal/vfs/a.go", text: "const Max = 1"},
 				{path: "internal/vfs/a.go", text: "var (\n// A is.\nA = 1\n\nB = 2\n)"},
-				{path: "internal/vfs/a.go", text: "// T is.\ntype T interface {\n\tDo()\n}"},
+				{path: "internal/vfs/a.go", text: "// T is.\ntype T interface {\n\tDo()\n\tClose()\n}"},
 				{path: "internal/vfs/a.go", text: "// T is.\ntype T[V any] struct{}\n\nfunc (t *T[V]) Do() {}"},
 			},
 			good: []fixture{
@@ -37,6 +37,7 @@ func documentationRules() []rule {
 				{path: "internal/vfs/a.go", text: "var (\n\tA = 1 // A is.\n)"},
 				{path: "internal/vfs/a.go", text: "type t int\n\nfunc (t) Do() {}\n\nfunc open() {}"},
 				{path: "internal/vfs/a.go", text: "// T is.\ntype T int\n\nfunc (T) String() string { return \"\" }"},
+				{path: "internal/vfs/a.go", text: "// T does.\ntype T interface {\n\tDo()\n}"},
 				{path: "internal/vfs/a_test.go", text: "func TestOpen() {}"},
 				{path: "cmd/tidemark/main.go", text: "package main\n\nfunc Run() {}"},
 			},
@@ -152,14 +153,15 @@ func undocumentedSpecs(d *ast.GenDecl) (out []*ast.Ident) {
 	return out
 }
 
-// undocumentedMethods: what a method of an interface must do stands at the method.
+// undocumentedMethods: what a method of an interface must do stands at the method, or at the interface if that has no
+// other.
 func undocumentedMethods(s *ast.TypeSpec) (out []*ast.Ident) {
 	i, ok := s.Type.(*ast.InterfaceType)
-	if !ok {
+	if !ok || i.Methods.NumFields() == 1 {
 		return nil
 	}
 	for _, m := range i.Methods.List {
-		if len(m.Names) == 1 && m.Names[0].IsExported() && m.Doc == nil && m.Comment == nil {
+		if len(m.Names) == 1 && m.Names[0].IsExported() && m.Names[0].Name != "Close" && m.Doc == nil && m.Comment == nil {
 			out = append(out, m.Names[0])
 		}
 	}
