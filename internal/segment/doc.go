@@ -32,10 +32,15 @@
 //	68  zero       4
 //
 // The meta block of a part lists its rows per relation: for each relation its id, inserts, updates, deletes and
-// truncates, as unsigned varints. The payload of a part is a sequence of pgoutput messages (insert, update, delete,
+// truncates, as unsigned varints. A part's count is their sum. The payload of a part is a sequence of pgoutput messages (insert, update, delete,
 // truncate, origin), each behind its length as an unsigned varint, byte for byte as the source sent them. Begin and
 // commit messages are not stored: frame header fields hold all that they say. The payload of a definition is the type
 // messages and the relation message of one relation, in the same form.
+//
+// The seal frame's header holds only its kind, its payload size and synced. It is the last thing in the file, so it is found
+// from the end: the frame header with kind 3, a good checksum, and exactly its own length left behind it. Nothing may
+// follow it. The footer's index names places between transactions, and its list of definitions lets a reader that starts
+// at such a place first take the definitions that stand before it, without walking there.
 //
 // # Invariants
 //
@@ -47,6 +52,7 @@
 //   - A transaction lies in one segment: a segment ends only at a transaction's end, so a very large
 //     transaction makes a large segment.
 //   - A segment's header names the digest of the one before: the chain shows a segment that was lost, swapped or changed.
+//   - Sizes of header and meta block are limited (MaxHeader, MaxMeta); a reader takes memory only for bytes that are there.
 //   - The nonce in the frame checksum keeps bytes inside a row from passing for a frame.
 //
 // # What a crash leaves, and what it means

@@ -186,12 +186,15 @@ type Footer struct {
 	// Smallest and largest commit time, microseconds since 2000-01-01 UTC; 0 when there is no transaction.
 	MinTime int64 `protobuf:"varint,4,opt,name=min_time,json=minTime,proto3" json:"min_time,omitempty"`
 	MaxTime int64 `protobuf:"varint,5,opt,name=max_time,json=maxTime,proto3" json:"max_time,omitempty"`
-	// Sparse index: about one entry per 256 KiB.
+	// Sparse index: the first transaction, and then each that begins 256 KiB or more behind the entry before. With 4096
+	// entries every second one is dropped and the distance doubles.
 	Index []*IndexEntry `protobuf:"bytes,6,rep,name=index,proto3" json:"index,omitempty"`
 	// SHA-256 of all bytes before the seal frame.
 	Digest []byte `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
 	// Rows per relation in this segment.
-	Relations     []*RelationRows `protobuf:"bytes,8,rep,name=relations,proto3" json:"relations,omitempty"`
+	Relations []*RelationRows `protobuf:"bytes,8,rep,name=relations,proto3" json:"relations,omitempty"`
+	// File positions of all definition frames, growing: a reader that starts at an index entry needs those before it.
+	Definitions   []uint64 `protobuf:"varint,9,rep,packed,name=definitions,proto3" json:"definitions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -282,7 +285,14 @@ func (x *Footer) GetRelations() []*RelationRows {
 	return nil
 }
 
-// IndexEntry names a place at which a transaction's first frame begins.
+func (x *Footer) GetDefinitions() []uint64 {
+	if x != nil {
+		return x.Definitions
+	}
+	return nil
+}
+
+// IndexEntry names the place where a transaction ended and the frames of the next one begin, its definitions first.
 type IndexEntry struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	FilePosition uint64                 `protobuf:"varint,1,opt,name=file_position,json=filePosition,proto3" json:"file_position,omitempty"`
@@ -441,7 +451,7 @@ const file_tidemark_segment_v1_segment_proto_rawDesc = "" +
 	" \x01(\x04R\x05after\x12'\n" +
 	"\x0fprevious_digest\x18\v \x01(\fR\x0epreviousDigest\x12\x14\n" +
 	"\x05nonce\x18\f \x01(\x06R\x05nonce\x12\x18\n" +
-	"\acreated\x18\r \x01(\x03R\acreated\"\x9a\x02\n" +
+	"\acreated\x18\r \x01(\x03R\acreated\"\xbc\x02\n" +
 	"\x06Footer\x12\x12\n" +
 	"\x04last\x18\x01 \x01(\x04R\x04last\x12\"\n" +
 	"\ftransactions\x18\x02 \x01(\x04R\ftransactions\x12\x12\n" +
@@ -450,7 +460,8 @@ const file_tidemark_segment_v1_segment_proto_rawDesc = "" +
 	"\bmax_time\x18\x05 \x01(\x03R\amaxTime\x125\n" +
 	"\x05index\x18\x06 \x03(\v2\x1f.tidemark.segment.v1.IndexEntryR\x05index\x12\x16\n" +
 	"\x06digest\x18\a \x01(\fR\x06digest\x12?\n" +
-	"\trelations\x18\b \x03(\v2!.tidemark.segment.v1.RelationRowsR\trelations\"o\n" +
+	"\trelations\x18\b \x03(\v2!.tidemark.segment.v1.RelationRowsR\trelations\x12 \n" +
+	"\vdefinitions\x18\t \x03(\x04R\vdefinitions\"o\n" +
 	"\n" +
 	"IndexEntry\x12#\n" +
 	"\rfile_position\x18\x01 \x01(\x04R\ffilePosition\x12\x14\n" +
