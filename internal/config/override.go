@@ -36,7 +36,7 @@ func overrideField(field reflect.Value, name string, env Environment) error {
 	if !ok {
 		return nil
 	}
-	if u, ok := field.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](field.Addr()); ok {
 		if err := u.UnmarshalText([]byte(text)); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrInvalid, name, err)
 		}

@@ -20,8 +20,7 @@ type Client struct {
 
 // NewClient talks to a base URL such as http://127.0.0.1:8321. The token may be empty.
 func NewClient(url, token string) *Client {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DisableKeepAlives = true // commands ask once
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true} // commands ask once
 	return &Client{api: controlv1connect.NewControlServiceClient(&http.Client{Transport: transport}, url), token: token, url: url}
 }
 
@@ -48,7 +47,7 @@ func (c *Client) Watch(ctx context.Context, intervalMS uint32, show func(State) 
 	if err != nil {
 		return fmt.Errorf("ask the service at %s: %w; is `tidemark run` running there?", c.url, err)
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }() // what there was to say, Err has said
 	for stream.Receive() {
 		state, err := fromProto(stream.Msg().GetStatus())
 		if err != nil {

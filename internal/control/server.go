@@ -73,11 +73,11 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}()
 	err := s.serve(server)
-	if ctx.Err() != nil {
-		<-stopped
-		return nil
+	if ctx.Err() == nil {
+		return fmt.Errorf("serve HTTP: %w", err)
 	}
-	return fmt.Errorf("serve HTTP: %w", err)
+	<-stopped
+	return nil
 }
 
 func (s *Server) serve(server *http.Server) error {

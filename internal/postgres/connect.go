@@ -113,8 +113,7 @@ func (e *ServerError) Unwrap() error { return e.cause }
 
 // Code returns the SQLSTATE of a server's error, or "".
 func Code(err error) string {
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pe.Code
 	}
 	return ""

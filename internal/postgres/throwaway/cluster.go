@@ -5,12 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -106,16 +107,9 @@ func (c *Cluster) configure(settings map[string]string) error {
 		"timezone":                "'UTC'",
 		"log_min_messages":        "warning",
 	}
-	for k, v := range settings {
-		all[k] = v
-	}
-	keys := make([]string, 0, len(all))
-	for k := range all {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
+	maps.Copy(all, settings)
 	var text strings.Builder
-	for _, k := range keys {
+	for _, k := range slices.Sorted(maps.Keys(all)) {
 		fmt.Fprintf(&text, "%s = %s\n", k, all[k])
 	}
 	f, err := os.OpenFile(filepath.Join(c.DataDir, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
@@ -132,7 +126,7 @@ func (c *Cluster) configure(settings map[string]string) error {
 // Start starts the server again after Stop or Kill, on the same port where that is still free.
 func (c *Cluster) Start(ctx context.Context) error {
 	var err error
-	for attempt := 0; attempt < 5; attempt++ {
+	for range 5 {
 		if c.Port == 0 {
 			if c.Port, err = freePort(); err != nil {
 				return err
@@ -245,7 +239,11 @@ func freePort() (int, error) {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}
 	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	return strconv.Atoi(port)
 }
 
 func lastLine(b []byte) string {
