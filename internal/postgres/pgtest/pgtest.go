@@ -43,7 +43,7 @@ func Majors(t testing.TB) []int {
 	t.Helper()
 	if list := os.Getenv("TIDEMARK_TEST_PG"); list != "" {
 		var out []int
-		for _, s := range strings.FieldsSeq(list) {
+		for s := range strings.FieldsSeq(list) {
 			n, err := strconv.Atoi(s)
 			if err != nil {
 				t.Fatalf("TIDEMARK_TEST_PG: %q is not a major version", s)
