@@ -66,8 +66,11 @@ func (b *Base) PutPart(ctx context.Context, name string, body []byte, rows, raw 
 	return part, nil
 }
 
-// Finish writes the manifest, which makes the base exist. Format and LSN are set here.
+// Finish writes the manifest, which makes the base exist, and claims the archive for its source. Format and LSN are set here.
 func (b *Base) Finish(ctx context.Context, m Manifest) error {
+	if err := Claim(ctx, b.bucket, m.SystemID, m.Database); err != nil {
+		return err
+	}
 	m.Format, m.LSN = Format, b.lsn
 	body, err := json.MarshalIndent(m, "", " ")
 	if err != nil {

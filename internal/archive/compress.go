@@ -1,56 +1,47 @@
 package archive
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxRaw bounds what one object may unpack to: twice the largest transaction that a segment is meant to hold, so that
-// a forged object cannot exhaust memory.
-const maxRaw = 4 << 30
+// maxWindow bounds what unpacking takes in memory besides the result, whatever an object's header asks for.
+const maxWindow = 64 << 20
 
-// Encoder and decoder are safe for concurrent use through EncodeAll and DecodeAll, and costly to make.
-var (
-	encoder = sync.OnceValues(func() (*zstd.Encoder, error) {
-		return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithEncoderLevel(zstd.SpeedDefault))
-	})
-	decoder = sync.OnceValues(func() (*zstd.Decoder, error) {
-		return zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxRaw))
-	})
-)
+// compressor is safe for concurrent use through EncodeAll, and costly to make.
+var compressor = sync.OnceValues(func() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(4<<20))
+})
 
 // Compress packs the bytes of one object with zstd, checksum included. Equal input gives equal output with one version of
-// the library.
+// the library. It may be called from any goroutine.
 func Compress(raw []byte) ([]byte, error) {
-	enc, err := encoder()
+	enc, err := compressor()
 	if err != nil {
 		return nil, fmt.Errorf("make compressor: %w", err)
 	}
 	return enc.EncodeAll(raw, nil), nil
 }
 
-// Decompress unpacks one object whose unpacked size is known; any other size is an error.
+// Decompress unpacks one object whose unpacked size is known; any other size is ErrCorrupt, and no more than size bytes
+// are taken in memory for a false one.
 func Decompress(body []byte, size int64) ([]byte, error) {
-	raw, err := unpack(body, size)
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(raw)) != size {
-		return nil, fmt.Errorf("unpack object: %d bytes, want %d: %w", len(raw), size, ErrCorrupt)
-	}
-	return raw, nil
-}
-
-func unpack(body []byte, hint int64) ([]byte, error) {
-	dec, err := decoder()
-	if err != nil {
-		return nil, fmt.Errorf("make decompressor: %w", err)
-	}
-	raw, err := dec.DecodeAll(body, make([]byte, 0, min(max(hint, 0), 64<<20)))
+	r, err := zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
 		return nil, fmt.Errorf("unpack object: %w: %w", ErrCorrupt, err)
 	}
-	return raw, nil
+	defer r.Close()
+	var raw bytes.Buffer
+	n, err := raw.ReadFrom(io.LimitReader(r, size+1))
+	if err != nil {
+		return nil, fmt.Errorf("unpack object: %w: %w", ErrCorrupt, err)
+	}
+	if n != size {
+		return nil, fmt.Errorf("unpack object: it is not the %d bytes that were packed: %w", size, ErrCorrupt)
+	}
+	return raw.Bytes(), nil
 }

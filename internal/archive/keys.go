@@ -2,6 +2,8 @@ package archive
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"tidemark/internal/position"
 )
@@ -27,3 +29,15 @@ func BaseDir(lsn position.LSN) string { return BasePrefix + lsn.Hex() + "/" }
 
 // ManifestKey names a base's manifest.
 func ManifestKey(lsn position.LSN) string { return BaseDir(lsn) + "manifest.json" }
+
+// journalSequence reads the number out of a journal object's key.
+func journalSequence(key string) (uint64, bool) { return sequenceOf(key, JournalKey, JournalPrefix) }
+
+// indexSequence reads the number out of an index object's key.
+func indexSequence(key string) (uint64, bool) { return sequenceOf(key, IndexKey, IndexPrefix) }
+
+func sequenceOf(key string, name func(uint64) string, prefix string) (uint64, bool) {
+	digits, _, _ := strings.Cut(strings.TrimPrefix(key, prefix), ".")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return n, err == nil && name(n) == key
+}

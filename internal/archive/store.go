@@ -1,0 +1,282 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"tidemark/internal/objstore"
+)
+
+// readers is how many small objects are read at the same time.
+const readers = 8
+
+// Store reads an archive. Its methods may be called from any goroutine.
+type Store struct {
+	bucket   objstore.Bucket
+	identity Identity
+}
+
+// OpenStore reads the archive's identity. It is ErrEmpty when there is none.
+func OpenStore(ctx context.Context, bucket objstore.Bucket) (*Store, error) {
+	identity, err := readIdentity(ctx, bucket)
+	if err != nil {
+		return nil, fmt.Errorf("open archive: %w", err)
+	}
+	return &Store{bucket: bucket, identity: identity}, nil
+}
+
+// Identity says whose changes the archive holds.
+func (s *Store) Identity() Identity { return s.identity }
+
+// Bases reads the manifests of all bases, oldest LSN first. A manifest that is damaged or of another source is an error.
+func (s *Store) Bases(ctx context.Context) ([]Manifest, error) {
+	var keys []string
+	for o, err := range s.bucket.List(ctx, BasePrefix, "") {
+		if err != nil {
+			return nil, fmt.Errorf("list bases: %w", err)
+		}
+		if strings.HasSuffix(o.Key, "/manifest.json") {
+			keys = append(keys, o.Key)
+		}
+	}
+	bases := make([]Manifest, len(keys))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for i, key := range keys {
+		group.Go(func() (err error) {
+			bases[i], err = s.readManifest(ctx, key)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return bases, nil
+}
+
+func (s *Store) readManifest(ctx context.Context, key string) (Manifest, error) {
+	body, err := fetchUpTo(ctx, s.bucket, key, maxMeta)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("read base: %w", err)
+	}
+	m, err := DecodeManifest(body)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("read %s: %w", key, err)
+	}
+	if key != ManifestKey(m.LSN) || m.SystemID != s.identity.SystemID || m.Database != s.identity.Database {
+		return Manifest{}, fmt.Errorf("read %s: it is the manifest of %s of system id %s, database %q: %w",
+			key, m.LSN, m.SystemID, m.Database, ErrForeign)
+	}
+	return m, nil
+}
+
+// Objects lists all journal objects in order. A missing or damaged one shows as a gap in the numbers, or in Damage; see
+// Object.Follows. Objects that no index lists are read.
+func (s *Store) Objects(ctx context.Context) ([]Object, error) {
+	indexes, err := s.indexed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.objects(ctx, indexes)
+}
+
+func (s *Store) objects(ctx context.Context, indexes indexSet) ([]Object, error) {
+	// Behind the unbroken run of index objects every journal object is looked up; before it the indexes say it all.
+	listed := slices.Clone(indexes.unbroken)
+	after := ""
+	if n := len(listed); n > 0 {
+		after = listed[n-1].Key
+	}
+	rest, err := s.list(ctx, after)
+	if err != nil {
+		return nil, err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for i := range rest {
+		if o, ok := indexes.known[rest[i].Sequence]; ok {
+			rest[i] = o
+			continue
+		}
+		group.Go(func() (err error) {
+			rest[i], err = s.inspect(ctx, rest[i])
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return append(listed, rest...), nil
+}
+
+// list gives the journal objects behind a key, with no more than a listing tells.
+func (s *Store) list(ctx context.Context, after string) ([]Object, error) {
+	var out []Object
+	for o, err := range s.bucket.List(ctx, JournalPrefix, after) {
+		if err != nil {
+			return nil, fmt.Errorf("list journal objects: %w", err)
+		}
+		if n, ok := journalSequence(o.Key); ok {
+			out = append(out, Object{Sequence: n, Key: o.Key, Size: o.Size})
+		}
+	}
+	return out, nil
+}
+
+// inspect reads an object and says what it is, or what is wrong with it.
+func (s *Store) inspect(ctx context.Context, listed Object) (Object, error) {
+	o, err := s.examine(ctx, listed)
+	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrForeign) || errors.Is(err, objstore.ErrNotFound) {
+		listed.Damage = err.Error()
+		return listed, nil
+	}
+	return o, err
+}
+
+// indexSet is what the index objects say.
+type indexSet struct {
+	// known has the objects of every good index object.
+	known map[uint64]Object
+	// unbroken holds the objects of the index objects 1, 2, … up to the first that is missing or damaged.
+	unbroken []Object
+	next     uint64
+	bad      []string
+}
+
+// indexed reads all index objects.
+func (s *Store) indexed(ctx context.Context) (indexSet, error) {
+	var keys []string
+	for o, err := range s.bucket.List(ctx, IndexPrefix, "") {
+		if err != nil {
+			return indexSet{}, fmt.Errorf("list index objects: %w", err)
+		}
+		if _, ok := indexSequence(o.Key); ok {
+			keys = append(keys, o.Key)
+		}
+	}
+	indexes := make([]Index, len(keys))
+	group, reading := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for i, key := range keys {
+		group.Go(func() (err error) {
+			indexes[i], err = s.readIndex(reading, key)
+			if errors.Is(err, ErrCorrupt) {
+				return nil // left empty: the objects themselves say the same
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return indexSet{}, err
+	}
+	return gather(keys, indexes), nil
+}
+
+func gather(keys []string, indexes []Index) indexSet {
+	set := indexSet{known: map[uint64]Object{}, next: 1}
+	for i, x := range indexes {
+		if x.Sequence == 0 {
+			set.bad = append(set.bad, keys[i])
+		}
+		for _, o := range x.Objects {
+			set.known[o.Sequence] = o
+		}
+		if x.Sequence == set.next && continues(set.unbroken, x.Objects) {
+			set.unbroken = append(set.unbroken, x.Objects...)
+			set.next++
+		}
+	}
+	return set
+}
+
+func continues(before, objects []Object) bool {
+	if len(before) == 0 {
+		return objects[0].Sequence == 1
+	}
+	return objects[0].Follows(before[len(before)-1]) == ""
+}
+
+func (s *Store) readIndex(ctx context.Context, key string) (Index, error) {
+	body, err := fetchUpTo(ctx, s.bucket, key, maxMeta)
+	if err != nil {
+		return Index{}, fmt.Errorf("read index: %w", err)
+	}
+	x, err := DecodeIndex(body)
+	if err != nil {
+		return Index{}, fmt.Errorf("read %s: %w", key, err)
+	}
+	if key != IndexKey(x.Sequence) {
+		return Index{}, fmt.Errorf("read %s: it is index %d: %w", key, x.Sequence, ErrCorrupt)
+	}
+	return x, nil
+}
+
+// Tail is the archive's end, from which a writer goes on.
+type Tail struct {
+	// Last is the newest journal object; nil when there is none.
+	Last *Object
+	// Unindexed holds the objects that no index lists yet, and NextIndex is the number of the index that will.
+	Unindexed []Object
+	NextIndex uint64
+}
+
+// Tail finds the archive's end and verifies the objects that no index lists. A hole or a damaged object there is an error.
+func (s *Store) Tail(ctx context.Context) (Tail, error) {
+	set, err := s.indexed(ctx)
+	if err != nil {
+		return Tail{}, err
+	}
+	objects, err := s.objects(ctx, set)
+	if err != nil {
+		return Tail{}, err
+	}
+	if len(set.bad) > 0 {
+		return Tail{}, fmt.Errorf("find the archive's end: %s is damaged; remove it, and it is written again: %w", set.bad[0], ErrCorrupt)
+	}
+	tail := Tail{NextIndex: set.next, Unindexed: objects[len(set.unbroken):]}
+	before := Object{}
+	if n := len(set.unbroken); n > 0 {
+		before = set.unbroken[n-1]
+		tail.Last = &before
+	}
+	for i, o := range tail.Unindexed {
+		if before.Sequence == 0 {
+			before = Object{Last: o.After} // the first object begins where it says
+		}
+		if reason := o.Follows(before); reason != "" {
+			return Tail{}, fmt.Errorf("find the archive's end: %s: %w", reason, ErrHole)
+		}
+		before, tail.Last = o, &tail.Unindexed[i]
+	}
+	return tail, nil
+}
+
+// Check finds out by listing that all objects are there with their sizes, before a long work begins.
+func (s *Store) Check(ctx context.Context, objects []Object) error {
+	if len(objects) == 0 {
+		return nil
+	}
+	listed, err := s.list(ctx, JournalKey(objects[0].Sequence-1))
+	if err != nil {
+		return err
+	}
+	sizes := make(map[uint64]int64, len(listed))
+	for _, o := range listed {
+		sizes[o.Sequence] = o.Size
+	}
+	for _, o := range objects {
+		size, ok := sizes[o.Sequence]
+		if !ok {
+			return fmt.Errorf("check archive: %s is missing: %w", o.Key, ErrHole)
+		}
+		if size != o.Size {
+			return fmt.Errorf("check archive: %s has %d bytes, want %d: %w", o.Key, size, o.Size, ErrCorrupt)
+		}
+	}
+	return nil
+}
