@@ -77,6 +77,9 @@ func (a *Applier) drain(ctx context.Context, rest int) error {
 	if err := a.usable(); err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return a.failDrain(ctx, ctx.Err())
+	}
 	if a.pipe == nil {
 		return nil
 	}
