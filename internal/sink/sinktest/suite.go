@@ -112,13 +112,21 @@ func relationOf(insert []byte) uint32 {
 
 func (r *run) open(t *testing.T) {
 	t.Helper()
+	if err := r.tryOpen(t); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *run) tryOpen(t *testing.T) error {
+	t.Helper()
 	r.sink = r.target.Sink(t)
 	reached, err := r.sink.Open(r.ctx)
 	if err != nil {
-		t.Fatalf("open: %v", err)
+		return fmt.Errorf("open: %w", err)
 	}
 	reached.Covered = max(reached.Covered, reached.Stored)
 	r.reached, r.given = reached, reached.Covered
+	return nil
 }
 
 func (r *run) close(t *testing.T) {
@@ -128,8 +136,16 @@ func (r *run) close(t *testing.T) {
 	}
 }
 
-// apply hands frames over, as the Runner does: their memory is spoiled afterwards.
 func (r *run) apply(t *testing.T, frames ...segment.Frame) {
+	t.Helper()
+	if err := r.tryApply(t, frames...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tryApply hands frames over, as the Runner does: their memory is spoiled afterwards. It returns the sink's error; a
+// broken contract ends the test.
+func (r *run) tryApply(t *testing.T, frames ...segment.Frame) error {
 	t.Helper()
 	lent := make([]segment.Frame, len(frames))
 	for i, f := range frames {
@@ -140,14 +156,14 @@ func (r *run) apply(t *testing.T, frames ...segment.Frame) {
 		}
 	}
 	reached, err := r.sink.Apply(r.ctx, lent)
-	if err != nil {
-		t.Fatalf("apply %s: %v", describe(frames), err)
-	}
 	for _, f := range lent {
 		for i := range f.Payload {
 			f.Payload[i] = 0xDB
 		}
 		clear(f.Meta)
+	}
+	if err != nil {
+		return fmt.Errorf("apply %s: %w", describe(frames), err)
 	}
 	reached.Covered = max(reached.Covered, reached.Stored)
 	if reached.Covered > r.given {
@@ -157,17 +173,27 @@ func (r *run) apply(t *testing.T, frames ...segment.Frame) {
 		t.Fatalf("position went back from %s to %s", r.reached.Stored, reached.Stored)
 	}
 	r.reached = reached
+	return nil
 }
 
-// settle ticks until the sink covers all that it was given.
 func (r *run) settle(t *testing.T) {
+	t.Helper()
+	if err := r.trySettle(t); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// trySettle ticks until the sink covers all that it was given.
+func (r *run) trySettle(t *testing.T) error {
 	t.Helper()
 	limit := time.NewTimer(r.harness.Settle)
 	defer limit.Stop()
 	for r.reached.Covered < r.given {
-		r.apply(t)
+		if err := r.tryApply(t); err != nil {
+			return err
+		}
 		if r.reached.Covered >= r.given {
-			return
+			return nil
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
@@ -175,6 +201,7 @@ func (r *run) settle(t *testing.T) {
 			t.Fatalf("sink covers %s after %v of ticks, and was given %s", r.reached.Covered, r.harness.Settle, r.given)
 		}
 	}
+	return nil
 }
 
 // holds compares the target with what the frames should have left there.
