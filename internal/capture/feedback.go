@@ -1,0 +1,146 @@
+package capture
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"time"
+
+	"tidemark/internal/position"
+	"tidemark/internal/progress"
+)
+
+const (
+	reportInterval = time.Second
+	writeTimeout   = 5 * time.Second
+)
+
+// report is what a status update says (https://www.postgresql.org/docs/current/protocol-replication.html).
+type report struct{ flush, apply position.LSN }
+
+// acknowledged computes what may be reported now. It is the only place that decides it.
+func (c *Capture) acknowledged() report {
+	floor, known := c.cfg.Board.Floor(c.cfg.Acknowledge...)
+	standby, haveStandby := c.cfg.Board.Get(progress.Standby)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := &c.state
+	flush := p.reported
+	if known {
+		// A stage that claims more than we ever handed over holds another history: never report what we did not receive.
+		flush = max(flush, min(floor, p.handed))
+	}
+	// Start is durable: it is where the journal ended when it was opened, or the slot's own position. But the
+	// other stages of the set must have reached it like anything appended later.
+	if p.idle > flush && known && floor >= p.idleAfter {
+		flush = p.idle
+	}
+	r := report{flush: flush, apply: flush}
+	if haveStandby && standby.Covered < p.appended {
+		r.apply = min(flush, max(c.cfg.Confirmed, standby.Stored))
+	}
+	return r
+}
+
+func (c *Capture) setReported(flush position.LSN) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state.reported = max(c.state.reported, flush)
+}
+
+// feedback is the sending half of one connection.
+type feedback struct {
+	capture *Capture
+	conn    net.Conn
+	// poke says that a position may have moved; asked, that the source wants an answer. Both hold one signal.
+	poke, asked chan struct{}
+	buf         [39]byte
+}
+
+func newFeedback(c *Capture, conn net.Conn) *feedback {
+	return &feedback{capture: c, conn: conn, poke: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
+}
+
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// run sends until ctx ends or a write fails.
+func (f *feedback) run(ctx context.Context) error {
+	timer := time.NewTicker(reportInterval)
+	defer timer.Stop()
+	var last report
+	due, ask := true, true // the first report goes out at once
+	for {
+		changed := f.capture.cfg.Board.Changed()
+		if now := f.capture.acknowledged(); due || now != last {
+			if err := f.send(now, ask); err != nil {
+				return err
+			}
+			last = now
+		}
+		due, ask = false, false
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		case <-f.poke:
+		case <-f.asked:
+			due = true
+		case <-timer.C:
+			due, ask = true, true
+		}
+	}
+}
+
+// send writes one status update. Write and flush are the same: what we only received is worth nothing to a client that
+// waits with synchronous_commit=remote_write.
+func (f *feedback) send(r report, ask bool) error {
+	if err := f.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return transient("set write deadline: %w", err)
+	}
+	if _, err := f.conn.Write(encodeReport(&f.buf, r, position.TimeOf(time.Now()), ask)); err != nil {
+		return transient("send feedback: %w", err)
+	}
+	f.capture.setReported(r.flush)
+	return nil
+}
+
+func encodeReport(buf *[39]byte, r report, now position.Time, ask bool) []byte {
+	b := append(buf[:0], 'd', 0, 0, 0, 38, 'r')
+	b = binary.BigEndian.AppendUint64(b, uint64(r.flush))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.flush))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.apply))
+	b = binary.BigEndian.AppendUint64(b, uint64(now))
+	if ask {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+// farewell sends the last report, ends the COPY and the session, and waits for the server to close: closing first would
+// throw the report away where unread data is left. It takes at most farewellTimeout.
+func (f *feedback) farewell() error {
+	if err := f.conn.SetDeadline(time.Now().Add(farewellTimeout)); err != nil {
+		return fmt.Errorf("set deadline: %w", err)
+	}
+	r := f.capture.acknowledged()
+	b := encodeReport(&f.buf, r, position.TimeOf(time.Now()), false)
+	b = append(b, 'c', 0, 0, 0, 4, 'X', 0, 0, 0, 4)
+	if _, err := f.conn.Write(b); err != nil {
+		return fmt.Errorf("send last feedback: %w", err)
+	}
+	f.capture.setReported(r.flush)
+	sink := make([]byte, 64<<10)
+	for {
+		if _, err := f.conn.Read(sink); err != nil {
+			return nil
+		}
+	}
+}
+
+const farewellTimeout = 2 * time.Second

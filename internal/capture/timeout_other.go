@@ -1,0 +1,11 @@
+//go:build !linux
+
+package capture
+
+import (
+	"net"
+	"time"
+)
+
+// setUserTimeout does nothing where the kernel has no such option; TCP keepalive remains.
+func setUserTimeout(*net.TCPConn, time.Duration) {}
