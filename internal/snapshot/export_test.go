@@ -1,0 +1,284 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"tidemark/internal/postgres"
+	"tidemark/internal/postgres/pgtest"
+	"tidemark/internal/postgres/throwaway"
+)
+
+// TestExportIsExact checks the promise itself, under load: rows in the snapshot and rows that end behind its LSN are all
+// rows, without gap or overlap.
+func TestExportIsExact(t *testing.T) {
+	pgtest.Each(t, func(t *testing.T, major int) {
+		url := pgtest.Database(t, major)
+		pgtest.Exec(t, url, "create table ledger (id bigserial primary key)")
+		oracle := slot(t, url, "test_decoding")
+		stop := load(t, url, "insert into public.ledger default values")
+		conn := session(t, url)
+		for range 5 {
+			taken, err := Export(t.Context(), url, discard())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := begin(t.Context(), conn, taken.Name); err != nil {
+				t.Fatal(err)
+			}
+			want := query[int64](t, conn, "select count(*) from public.ledger")
+			pgtest.Exec(t, url, "insert into ledger default values")
+			if _, err := conn.Exec(t.Context(), "rollback"); err != nil {
+				t.Fatal(err)
+			}
+			got := query[int64](t, session(t, url), `select count(*) from (select data, max(lsn) filter (where data like 'COMMIT%') over (partition by xid::text) as "end"
+from pg_logical_slot_peek_changes($1, null, null)) c where data like '%INSERT%' and "end" <= $2::text::pg_lsn`, oracle, taken.LSN.String())
+			if got != want || want == 0 {
+				t.Errorf("snapshot has %d rows, transactions up to %s have %d", want, taken.LSN, got)
+			}
+			if taken.Version.Major() != major || taken.SystemID == "" || taken.Timeline != 1 || taken.Encoding != "UTF8" || time.Since(taken.Time).Abs() > time.Minute {
+				t.Errorf("snapshot is %+v", taken)
+			}
+			if err := taken.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		stop()
+		noSlots(t, url)
+	})
+}
+
+// load runs a statement again and again over several connections until stop is called.
+func load(t *testing.T, url, sql string) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, first := make(chan error), make(chan struct{}, 4)
+	for range 4 {
+		conn := pgtest.Connect(t, url)
+		go func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				if _, err := conn.Exec(context.WithoutCancel(ctx), sql); err != nil {
+					ended <- err
+					return
+				}
+				if i == 0 {
+					first <- struct{}{}
+				}
+			}
+			ended <- nil
+		}()
+	}
+	<-first
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		for range 4 {
+			if err := <-ended; err != nil {
+				t.Errorf("load: %v", err)
+			}
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// noSlots waits until the server has noticed that our connection is gone, and fails when a slot of ours stays.
+func noSlots(t *testing.T, url string) {
+	t.Helper()
+	eventually(t, "the temporary slot is gone", func() bool {
+		return query[int](t, session(t, url), "select count(*) from pg_replication_slots where slot_name like 'tidemark_snapshot%'") == 0
+	})
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited for: %s", what)
+		}
+	}
+}
+
+// TestExportWaitsAndCancels gives up while an open transaction holds the slot's creation back.
+func TestExportWaitsAndCancels(t *testing.T) {
+	pgtest.Each(t, func(t *testing.T, major int) {
+		url := pgtest.Database(t, major)
+		open := pgtest.Connect(t, url)
+		if _, err := open.Exec(t.Context(), "begin; create table held ()"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		result := make(chan error)
+		go func() {
+			_, err := Export(ctx, url, discard())
+			result <- err
+		}()
+		watch := session(t, url)
+		eventually(t, "slot creation waits", func() bool {
+			return query[int](t, watch, "select count(*) from pg_stat_activity where application_name = 'tidemark snapshot' and wait_event_type = 'Lock'") == 1
+		})
+		cancel()
+		if err := <-result; !errors.Is(err, context.Canceled) {
+			t.Errorf("export ended with %v", err)
+		}
+		noSlots(t, url)
+	})
+}
+
+func TestExportRefusesSynchronousStandby(t *testing.T) {
+	c := pgtest.Start(t, throwaway.Options{})
+	url := c.URL("postgres")
+	pgtest.Exec(t, url, "alter system set synchronous_standby_names = 'ANY 1 (other, \"Tidemark\")'")
+	pgtest.Exec(t, url, "select pg_reload_conf()")
+	eventually(t, "setting is read", func() bool {
+		return strings.Contains(query[string](t, session(t, url), "show synchronous_standby_names"), "idemark")
+	})
+	if _, err := Export(t.Context(), url, discard()); err == nil || !strings.Contains(err.Error(), "synchronous_standby_names") {
+		t.Errorf("export gives %v", err)
+	}
+}
+
+func TestNamesUs(t *testing.T) {
+	for setting, want := range map[string]bool{
+		"": false, "tidemark": true, "FIRST 2 (a, tidemark)": true, `ANY 1 ("tidemark",b)`: true, "other": false, "tidemark2": false, "*": false,
+	} {
+		if namesUs(setting) != want {
+			t.Errorf("%q names us: %v", setting, !want)
+		}
+	}
+}
+
+// TestSnapshotSurvivesTimeLimits: a role's own limits end neither the snapshot nor the sessions.
+func TestSnapshotSurvivesTimeLimits(t *testing.T) {
+	url := pgtest.Database(t, 0)
+	pgtest.Exec(t, url, `do $$ begin
+execute format('alter database %I set idle_in_transaction_session_timeout = 50', current_database());
+execute format('alter database %I set idle_session_timeout = 50', current_database());
+end $$`)
+	taken, err := Export(t.Context(), url, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	conn, err := connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeSession(conn)
+	time.Sleep(200 * time.Millisecond) // four times the limits
+	if err := begin(t.Context(), conn, taken.Name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestChangedBetween: what slips in between snapshot and locks is refused.
+func TestChangedBetween(t *testing.T) {
+	pgtest.Each(t, func(t *testing.T, major int) {
+		for _, change := range []string{"truncate plain", "alter table plain add column more int", "vacuum full part_low", "alter table gen rename column b to c"} {
+			url := source(t, major)
+			taken, err := Export(t.Context(), url, discard())
+			if err != nil {
+				t.Fatal(err)
+			}
+			pgtest.Exec(t, url, change)
+			if _, err := open(t.Context(), url, taken, "tidemark", 2, discard()); !errors.Is(err, ErrChanged) {
+				t.Errorf("%s: open gives %v", change, err)
+			}
+			if err := taken.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// TestLocksGiveWay: a TRUNCATE that waits between the sessions' locks gets through, instead of all waiting for ever.
+func TestLocksGiveWay(t *testing.T) {
+	url := source(t, 0)
+	taken, err := Export(t.Context(), url, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	first, err := open(t.Context(), url, taken, "tidemark", 1, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.release()
+	truncated := make(chan error)
+	conn := pgtest.Connect(t, url)
+	go func() {
+		_, err := conn.Exec(t.Context(), "truncate child")
+		truncated <- err
+	}()
+	awaitLock(t, url, "truncate child")
+	second, err := connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := &sessions{conns: append(first.conns, second)}
+	err = both.lock(t.Context(), taken, "tidemark", discard())
+	if err == nil { // the first session gave its lock up in between, and TRUNCATE came first
+		err = both.unchanged(t.Context(), url)
+	}
+	if postgres.Code(err) != lockNotAvailable && !errors.Is(err, ErrChanged) {
+		t.Errorf("locks behind a waiting TRUNCATE: %v", err)
+	}
+	both.release()
+	if err := <-truncated; err != nil {
+		t.Error(err)
+	}
+}
+
+// awaitLock waits until a statement waits for a lock.
+func awaitLock(t *testing.T, url, statement string) {
+	t.Helper()
+	watch := session(t, url)
+	eventually(t, statement+" waits", func() bool {
+		return query[int](t, watch, "select count(*) from pg_stat_activity where query = $1 and wait_event_type = 'Lock'", statement) == 1
+	})
+}
+
+func TestTables(t *testing.T) {
+	pgtest.Each(t, func(t *testing.T, major int) {
+		url := source(t, major)
+		conn := session(t, url)
+		list, err := Tables(t.Context(), conn, "tidemark")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, table := range list {
+			got[table.String()] = strings.Join(table.Columns, " ")
+		}
+		for name, columns := range map[string]string{
+			"public.gen": "a b", "public.nocols": "", "public.only_gen": "", "public.part_low": "k v", "public.part_high_1": "k v",
+			`Ünï.cödé.a".b c/../d`: "sel;ect ü", "public.ident": "id v",
+		} {
+			if have, ok := got[name]; !ok || have != columns {
+				t.Errorf("%s has columns %q (%v), want %q", name, have, ok, columns)
+			}
+		}
+		for _, name := range []string{"public.part", "public.part_high", "tidemark.own", "public.unlogged", "public.mv", "public.seen"} {
+			if _, ok := got[name]; ok {
+				t.Errorf("%s is listed", name)
+			}
+		}
+		if list[0].Name != "plain" || list[0].Bytes < 8192 {
+			t.Errorf("largest is %+v", list[0])
+		}
+		if _, err := Tables(t.Context(), conn, "nowhere"); err == nil || !strings.Contains(err.Error(), "tidemark init") {
+			t.Errorf("missing publication: %v", err)
+		}
+		pgtest.Exec(t, url, "create publication roots for table part with (publish_via_partition_root)")
+		if _, err := Tables(t.Context(), conn, "roots"); err == nil || !strings.Contains(err.Error(), "public.part") {
+			t.Errorf("publication via root: %v", err)
+		}
+	})
+}
