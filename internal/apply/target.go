@@ -198,7 +198,8 @@ func compareTypes(c change.Column, f found) string {
 		}
 		return ""
 	}
-	if c.TypeName != "" && c.TypeName != f.baseName && !strings.HasSuffix(c.TypeName, "."+f.baseName) {
+	// TypeName has its parts quoted where they need it.
+	if c.TypeName != "" && !strings.HasSuffix(c.TypeName, "."+f.baseName) && !strings.HasSuffix(c.TypeName, "."+postgres.Ident(f.baseName)) {
 		return fmt.Sprintf("has type %s, and the source's is %s", f.baseName, c.TypeName)
 	}
 	return ""
