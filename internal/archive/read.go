@@ -30,7 +30,7 @@ func (s *Store) Fetch(ctx context.Context, o Object) (*Body, error) {
 	}
 	body, err := fetch(ctx, s.bucket, o.Key, o.Size)
 	if err != nil {
-		return nil, fmt.Errorf("read journal object: %w", err)
+		return nil, fmt.Errorf("read journal object %s: %w", o.Key, err)
 	}
 	if digestOf(body) != o.SHA256 {
 		return nil, fmt.Errorf("read %s: its digest is not the one in the index: %w", o.Key, ErrCorrupt)
@@ -120,7 +120,7 @@ func explainObject(key string, err error) error {
 func (s *Store) examine(ctx context.Context, listed Object) (Object, error) {
 	body, err := fetch(ctx, s.bucket, listed.Key, listed.Size)
 	if err != nil {
-		return Object{}, err
+		return Object{}, fmt.Errorf("read journal object %s: %w", listed.Key, err)
 	}
 	return Examine(s.identity, listed.Sequence, body)
 }

@@ -185,7 +185,7 @@ func (m Manifest) AllParts() []Part {
 func (s *Store) ReadPart(ctx context.Context, p Part) ([]byte, error) {
 	body, err := fetch(ctx, s.bucket, p.Key, p.Size)
 	if err != nil {
-		return nil, fmt.Errorf("read part of base: %w", err)
+		return nil, fmt.Errorf("read part of base %s: %w", p.Key, err)
 	}
 	if digestOf(body) != p.SHA256 {
 		return nil, fmt.Errorf("read %s: its digest is not the one in the manifest: %w", p.Key, ErrCorrupt)
