@@ -170,7 +170,10 @@ func TestRowsRefuses(t *testing.T) {
 		"a stream start":        {payload(message('S', uint32(1), byte(1))), 0},
 		"negative column count": {payload(message('I', uint32(2), 'N', uint16(0x8000))), 1},
 	} {
-		err := walk(defined(t), &segment.Frame{Payload: c.payload, Count: c.count})
+		n, err := walk(defined(t), &segment.Frame{Payload: c.payload, Count: c.count})
+		if n > c.count {
+			t.Errorf("%s: %d changes of %d", name, n, c.count)
+		}
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		} else if strings.Contains(err.Error(), secret) {
@@ -179,11 +182,15 @@ func TestRowsRefuses(t *testing.T) {
 	}
 }
 
-func walk(d *Decoder, f *segment.Frame) (last error) {
-	for _, err := range d.Rows(f) {
-		last = err
+// walk counts the changes of a frame up to the first error.
+func walk(d *Decoder, f *segment.Frame) (n uint32, err error) {
+	for row, err := range d.Rows(f) {
+		if err != nil {
+			return n, err
+		}
+		n += uint32(max(1, len(row.Truncated)))
 	}
-	return last
+	return n, nil
 }
 
 // TestCut cuts every recorded message at every place: no prefix of a message is a message.
@@ -231,7 +238,7 @@ func BenchmarkRows(b *testing.B) {
 	b.SetBytes(int64(len(f.Payload)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := walk(d, f); err != nil {
+		if _, err := walk(d, f); err != nil {
 			b.Fatal(err)
 		}
 	}
