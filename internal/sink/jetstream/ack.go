@@ -9,6 +9,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// codeWrongLastID is JSStreamWrongLastMsgIDErrF of nats-server; the client library does not name it.
+const codeWrongLastID = 10070
+
 // errSequence says that the stream's last message is not the one that we left there: another publisher writes
 // to it, or a message of ours was stored whose acknowledgement was lost.
 var errSequence = errors.New("stream has another last message than expected")
@@ -31,7 +34,7 @@ func acknowledged(m *nats.Msg, want uint64) error {
 		return jetstream.ErrInvalidJSAck
 	}
 	switch {
-	case a.Error != nil && a.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence:
+	case a.Error != nil && (a.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || a.Error.ErrorCode == codeWrongLastID):
 		return fmt.Errorf("%w: %s", errSequence, a.Error.Description)
 	case a.Error != nil:
 		return a.Error

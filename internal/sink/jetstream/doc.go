@@ -5,9 +5,9 @@
 // # Order
 //
 // Messages are published in commit order through a window of outstanding acknowledgements. Every message carries
-// Nats-Expected-Last-Sequence, the sequence of the message before it, so the server stores it only directly behind that
-// one. The client library's own retries and reconnects, which would send a message again behind later ones, are
-// not used: the first error ends the session.
+// Nats-Expected-Last-Sequence and Nats-Expected-Last-Msg-Id, which name the message before it, so the server stores it only
+// directly behind that one. The client library's own retries and reconnects, which would send a message again
+// behind later ones, are not used: the first error ends the session.
 //
 // # Position
 //
@@ -26,7 +26,7 @@
 //     behind it. The journal is read from behind the last marker, so it gives the whole transaction again; rows up to the last
 //     message's position are skipped.
 //   - Messages still under way from the lost connection when the next session has read the last message: one of the two
-//     sessions loses at the expected sequence. A message is never stored twice, and the loser starts over.
+//     sessions loses at the expected last message. A message is never stored twice, and the loser starts over.
 //   - Between the rows of a transaction: subscribers see rows without their marker, which comes after the restart. Who needs
 //     whole transactions collects rows until the marker.
 //   - The server lost acknowledged messages: the stream ends earlier, Stored is lower, and the Runner reports that the target

@@ -18,22 +18,25 @@ var errSilent = errors.New("NATS server does not acknowledge")
 // errTooLarge says that the stream does not take a message of this size.
 var errTooLarge = errors.New("message is larger than the stream's max_msg_size")
 
-// publisher sends messages in a pipeline with strict order. Each message names the sequence that the stream must have
-// before it, so the server stores the next one only directly behind the one before: after one refusal all later ones are
-// refused too, no second publisher can put anything between, and an acknowledgement of one message stands for all
-// before it. After the first error the publisher is of no more use: what is stored is read from the stream.
+// publisher sends messages in a pipeline with strict order. Each message names the sequence and the id of the message
+// that must be the stream's last, so the server stores it only directly behind the one before it: after one refusal all
+// later ones are refused too, no second publisher can put anything between, and an acknowledgement of one message stands
+// for all before it. The sequence alone would not do: a foreign message takes the number of the refused one, and the
+// message behind that finds the number it wants. After the first error the publisher is of no more use: what is stored is
+// read from the stream.
 type publisher struct {
 	conn       *nats.Conn
 	reply      string // replies to message n come to reply+n
 	window     int
 	windowSize int
 	silence    time.Duration
-	largest    int // max_msg_size of the stream; not positive for none
+	largest    int    // max_msg_size of the stream; not positive for none
+	lastID     string // id of the last message that was sent; empty for none
 
 	wake chan struct{} // holds a token when acked or err changed
 
 	mu    sync.Mutex
-	last  uint64 // the stream's sequence behind the last message that was sent
+	last  uint64 // sequence of the last message that was sent
 	acked uint64
 	sizes []int // bytes of the messages acked+1 … last
 	bytes int
@@ -48,9 +51,9 @@ func newPublisher(cfg Config) *publisher {
 	}
 }
 
-// start makes the publisher go on behind the sequence last of a stream that takes messages up to largest.
-func (p *publisher) start(conn *nats.Conn, last uint64, largest int32) error {
-	p.conn, p.last, p.acked, p.largest = conn, last, last, int(largest)
+// start makes the publisher go on behind a stream's last message. The stream takes messages up to largest.
+func (p *publisher) start(conn *nats.Conn, sequence uint64, id string, largest int32) error {
+	p.conn, p.last, p.acked, p.lastID, p.largest = conn, sequence, sequence, id, int(largest)
 	if _, err := conn.Subscribe(p.reply+"*", p.onReply); err != nil {
 		return fmt.Errorf("subscribe to acknowledgements: %w", err)
 	}
@@ -69,11 +72,15 @@ func (p *publisher) publish(ctx context.Context, m *nats.Msg) error {
 	}
 	before := p.sequence()
 	m.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(before, 10)}
+	if p.lastID != "" {
+		m.Header[jetstream.ExpectedLastMsgIDHeader] = []string{p.lastID}
+	}
 	m.Reply = p.reply + strconv.FormatUint(before+1, 10)
 	if p.largest > 0 && headerSize(m.Header)+len(m.Data) > p.largest {
 		return errTooLarge
 	}
 	p.sent(size)
+	p.lastID = m.Header.Get(jetstream.MsgIDHeader)
 	if err := p.conn.PublishMsg(m); err != nil {
 		p.fail(err)
 		return fmt.Errorf("publish: %w", err)

@@ -16,6 +16,7 @@ import (
 // resume is where a stream ends.
 type resume struct {
 	sequence uint64 // of the last message, 0 for an empty stream
+	id       string // of the last message
 	// last is the position of the last message; whole says that it is a commit marker.
 	last  position.Position
 	whole bool
@@ -43,7 +44,7 @@ func findEnd(ctx context.Context, stream jetstream.Stream, n names) (resume, err
 	if err != nil {
 		return resume{}, fmt.Errorf("read message %d, the last of stream %s (deleted by hand, or a replica lags behind): %w", last, name, err)
 	}
-	r := resume{sequence: last}
+	r := resume{sequence: last, id: msg.Header.Get(event.HeaderID)}
 	if r.last, r.whole, err = n.ours(msg); err != nil {
 		return resume{}, sink.Permanent(fmt.Errorf("stream %s has another publisher: message %d, its last, %w", name, last, err))
 	}

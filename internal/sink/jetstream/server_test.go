@@ -100,7 +100,7 @@ var source = event.Source{SystemID: "7301234567890123456", Database: "app"}
 
 func newStream(t *testing.T, url string) *stream {
 	t.Helper()
-	s := &stream{log: &records{}, cfg: Config{URL: url, AckTimeout: 5 * time.Second}}
+	s := &stream{log: &records{}, cfg: Config{URL: url}}
 	s.js = client(t, url)
 	return s
 }

@@ -108,7 +108,7 @@ func (s *Sink) begin(ctx context.Context) error {
 	}
 	s.reached = sink.Reached{Stored: s.resume.stored, Covered: s.resume.stored}
 	s.marker = s.resume.marker
-	return s.pub.start(s.conn, s.resume.sequence, s.stream.CachedInfo().Config.MaxMsgSize)
+	return s.pub.start(s.conn, s.resume.sequence, s.resume.id, s.stream.CachedInfo().Config.MaxMsgSize)
 }
 
 // Apply publishes the frames' rows and returns what is acknowledged by now. A tick waits for everything outstanding.
