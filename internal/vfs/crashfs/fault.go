@@ -48,6 +48,24 @@ func (f *FS) Halt(step int) {
 	f.halt = step
 }
 
+// Pause lets every Sync of a file wait until resume is called: what is written stays unsynced for so long.
+func (f *FS) Pause() (resume func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	paused := make(chan struct{})
+	f.paused = paused
+	return func() { close(paused) }
+}
+
+func (f *FS) waitPause() {
+	f.mu.Lock()
+	paused := f.paused
+	f.mu.Unlock()
+	if paused != nil {
+		<-paused
+	}
+}
+
 // Steps is how many steps were taken so far.
 func (f *FS) Steps() int {
 	f.mu.Lock()

@@ -21,6 +21,7 @@ type FS struct {
 	halt   int
 	counts map[Op]int
 	faults []*Fault
+	paused chan struct{} // closed at the end of a pause
 }
 
 type dir struct {
@@ -210,6 +211,7 @@ func (f *file) WriteAt(p []byte, place int64) (int, error) {
 
 // Sync makes the content durable.
 func (f *file) Sync() error {
+	f.fs.waitPause()
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if err := f.use("sync"); err != nil {

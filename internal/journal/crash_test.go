@@ -1,0 +1,204 @@
+package journal_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"tidemark/internal/journal"
+	"tidemark/internal/position"
+	"tidemark/internal/progress"
+	"tidemark/internal/vfs/crashfs"
+)
+
+// work is everything that a journal does, until something fails: transactions of every shape, some awaited and some
+// not, discards, seals, retention.
+func work(j *journal.Journal, b *progress.Board, n int) error {
+	for i := 1; i <= n; i++ {
+		if err := add(j, i, i); err != nil {
+			return err
+		}
+		if i%3 == 2 { // the next one has three parts
+			for _, a := range transaction(i + 1)[:2] {
+				if err := j.Append(a); err != nil {
+					return err
+				}
+			}
+			if err := j.Discard(); err != nil {
+				return err
+			}
+		}
+		if i%4 == 0 {
+			if err := await(j, b, i); err != nil {
+				return err
+			}
+		}
+		if i%10 == 0 {
+			if err := j.Retain(end(i-3), time.Now().Add(24*time.Hour)); err != nil {
+				return err
+			}
+		}
+	}
+	return await(j, b, n)
+}
+
+// number of the transaction that ends at l.
+func number(l position.LSN) int { return int(l-start) / 0x10 }
+
+// examine opens what a crash left: nothing that was durable is missing, what is there is a prefix of what was
+// appended, and it can be gone on with.
+func examine(fs *crashfs.FS, durable position.LSN, attempted int) error {
+	j, b, err := open(fs, small())
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	defer func() { _ = j.Close(context.Background()) }()
+	last := number(j.End())
+	if j.End() < durable || last > attempted {
+		return fmt.Errorf("opened at transaction %d; %d was durable, %d were appended", last, number(durable), attempted)
+	}
+	if got, err := content(j, number(j.Oldest()), notReady); err != nil || got != last {
+		return fmt.Errorf("content up to %d of %d: %w", got, last, err)
+	}
+	if err := verify(fs); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if err := add(j, last+1, last+5); err != nil {
+		return fmt.Errorf("go on: %w", err)
+	}
+	if err := await(j, b, last+5); err != nil {
+		return fmt.Errorf("go on: %w", err)
+	}
+	if got, err := content(j, number(j.Oldest()), notReady); err != nil || got != last+5 {
+		return fmt.Errorf("went on to %d of %d: %w", got, last+5, err)
+	}
+	return verify(fs)
+}
+
+func modes() []crashfs.Mode {
+	var all []crashfs.Mode
+	for _, names := range []bool{false, true} {
+		all = append(all, crashfs.Mode{Names: names})
+		for _, bytes := range []crashfs.Bytes{crashfs.Torn, crashfs.Zeros, crashfs.Hole, crashfs.Overlay} {
+			for _, n := range []int{0, 1, 80, 200, 1 << 20} {
+				all = append(all, crashfs.Mode{Bytes: bytes, N: n, Names: names})
+			}
+		}
+	}
+	return all
+}
+
+// A crash before every step of the work, leaving everything that a crash can leave.
+func TestCrashAtEveryStep(t *testing.T) {
+	const n = 24
+	halted := true
+	for step := 0; halted; step++ {
+		fs := crashfs.New()
+		fs.Halt(step)
+		durable, attempted := start, 0
+		j, b, err := open(fs, small())
+		if err == nil {
+			err = work(j, b, n)
+			_ = j.Close(context.Background())
+			m, _ := b.Get(progress.Journal)
+			durable, attempted = m.Stored, n
+		}
+		halted = err != nil
+		for _, mode := range modes() {
+			if err := examine(fs.Crash(mode), durable, attempted); err != nil {
+				t.Fatalf("step %d, %+v: %v", step, mode, err)
+			}
+		}
+	}
+}
+
+// A crash before every step of recovering from a crash.
+func TestCrashWhileRecovering(t *testing.T) {
+	const n = 24
+	halted := true
+	for step := 1; halted; step += 3 {
+		fs := crashfs.New()
+		fs.Halt(step)
+		durable, attempted := start, 0
+		j, b, err := open(fs, small())
+		if err == nil {
+			err = work(j, b, n)
+			_ = j.Close(context.Background())
+			m, _ := b.Get(progress.Journal)
+			durable, attempted = m.Stored, n
+		}
+		halted = err != nil
+		for _, first := range []crashfs.Mode{{}, {Names: true}, {Bytes: crashfs.Torn, N: 100, Names: true}, {Bytes: crashfs.Hole, N: 100, Names: true}} {
+			left := fs.Crash(first)
+			for again := 0; ; again++ {
+				second := left.Crash(crashfs.Mode{Names: true, Bytes: crashfs.Torn, N: 1 << 20}) // a copy
+				second.Halt(again)
+				j, _, err := open(second, small())
+				if err == nil {
+					_ = j.Close(context.Background())
+					break
+				}
+				for _, mode := range []crashfs.Mode{{}, {Names: true}, {Bytes: crashfs.Torn, N: 5, Names: true}, {Bytes: crashfs.Overlay, N: 5, Names: true}} {
+					if err := examine(second.Crash(mode), durable, attempted); err != nil {
+						t.Fatalf("step %d, %+v, then step %d, %+v: %v", step, first, again, mode, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Several transactions are written and not fsynced; the crash leaves any number of their bytes.
+func TestTornAtEveryByte(t *testing.T) {
+	const known, n = 3, 8
+	fs := crashfs.New()
+	cfg := small()
+	cfg.SegmentSize = 1 << 20 // no seal
+	cfg.MaxSize = 4 << 20
+	j, b := mustOpen(t, fs, cfg)
+	mustAdd(t, j, 1, known)
+	mustAwait(t, j, b, known)
+	resume := fs.Pause()
+	defer resume()
+	mustAdd(t, j, known+1, n)
+	for _, a := range transaction(n + 1)[:2] {
+		if err := j.Append(a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unsynced := fs.Unsynced()
+	if unsynced < 1000 {
+		t.Fatalf("only %d bytes are unsynced", unsynced)
+	}
+	for _, bytes := range []crashfs.Bytes{crashfs.Torn, crashfs.Zeros, crashfs.Hole} {
+		before := known
+		for cut := 0; cut <= unsynced; cut++ {
+			after := fs.Crash(crashfs.Mode{Bytes: bytes, N: cut})
+			k, _, err := open(after, cfg)
+			if err != nil {
+				t.Fatalf("kind %d at byte %d: %v", bytes, cut, err)
+			}
+			last := number(k.End())
+			if got, err := content(k, 0, notReady); err != nil || got != last {
+				t.Fatalf("kind %d at byte %d: content up to %d of %d, %v", bytes, cut, got, last, err)
+			}
+			if last < known || bytes != crashfs.Hole && last < before || bytes == crashfs.Hole && cut > 0 && last != known {
+				t.Fatalf("kind %d at byte %d: opened at %d", bytes, cut, last)
+			}
+			before = last
+			if err := add(k, last+1, last+2); err != nil {
+				t.Fatal(err)
+			}
+			if err := k.Close(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if err := verify(after); err != nil {
+				t.Fatalf("kind %d at byte %d: %v", bytes, cut, err)
+			}
+		}
+		if bytes != crashfs.Hole && before != n {
+			t.Errorf("kind %d: all bytes kept, opened at %d of %d", bytes, before, n)
+		}
+	}
+}
