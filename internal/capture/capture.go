@@ -28,11 +28,13 @@ type positions struct {
 	connected bool
 	streamed  bool // the last connection came as far as streaming
 	full      bool // the journal has no room
-	// handed is the end LSN of the last transaction whose last part was given to the journal, appended that of the last one
+	// handed is the end LSN of the last transaction or frontier that was given to the journal, appended that of the last one
 	// which it accepted. handed moves first, because the journal may publish durability before Append returns.
 	handed, appended position.LSN
-	// idle is a position before which everything was received, taken while no transaction was open; it may be
-	// acknowledged once the acknowledge set has reached idleAfter.
+	// committed is the end LSN of the last transaction with rows that the journal accepted.
+	committed position.LSN
+	// idle is the end LSN of the last frontier; it may be acknowledged once the journal holds it and the acknowledge set has
+	// reached idleAfter, the last transaction before it: the frontier itself is no data that a copy could lack.
 	idle, idleAfter position.LSN
 	// reported is the flush position that was sent last, over all connections.
 	reported position.LSN
@@ -54,7 +56,7 @@ func New(cfg Config) (*Capture, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register capture metrics: %w", err)
 	}
-	return &Capture{cfg: cfg, metrics: m, state: positions{handed: cfg.Start, appended: cfg.Start, reported: cfg.Confirmed}}, nil
+	return &Capture{cfg: cfg, metrics: m, state: positions{handed: cfg.Start, appended: cfg.Start, committed: cfg.Start, reported: cfg.Confirmed}}, nil
 }
 
 const (
@@ -104,7 +106,7 @@ func (c *Capture) Observe(s source.Sample) {
 	defer c.mu.Unlock()
 	c.state.sample = s
 	c.state.walEnd = max(c.state.walEnd, s.End)
-	c.state.reachSample(max(c.state.idle, c.state.appended))
+	c.state.reachSample(c.state.appended)
 }
 
 // reachSample turns the sample into a point once everything below received has been received.
@@ -126,7 +128,7 @@ type State struct {
 	Offset time.Duration
 	// WALEnd is the newest end of WAL that we were told.
 	WALEnd position.LSN
-	// Received is the end LSN of the last transaction that the journal accepted.
+	// Received is the end LSN of the last transaction or frontier that the journal accepted.
 	Received position.LSN
 	// Acknowledged is the flush position that was reported last.
 	Acknowledged position.LSN

@@ -29,8 +29,10 @@
 //	apply           the standby's position if there is a standby, else the same
 //
 // Both never go back and are never 0. One addition keeps an idle slot moving: when a keepalive comes, or a transaction without
-// rows ends, while no transaction is open, everything before its LSN has been received. That LSN is reported once the acknowledge set has
-// reached the last transaction that had been appended by then. A keepalive within a transaction never counts: its LSN can be that
+// rows ends, while no transaction is open, everything before its LSN has been received. That LSN is appended to the journal as a
+// frontier, at most every 100 ms, and reported once the journal holds the frontier and the acknowledge set has reached
+// the last transaction before it. Without the frontier the slot would stand beyond the journal's end at the next start, which
+// is how a journal looks that lost its end. A keepalive within a transaction never counts: its LSN can be that
 // transaction's own commit.
 //
 // A report is sent at once when it moved, when the source asks, and every second, then asking for an answer. The answer

@@ -22,6 +22,7 @@ type report struct{ flush, apply position.LSN }
 // acknowledged computes what may be reported now. It is the only place that decides it.
 func (c *Capture) acknowledged() report {
 	floor, known := c.cfg.Board.Floor(c.cfg.Acknowledge...)
+	journal, haveJournal := c.cfg.Board.Get(progress.Journal)
 	standby, haveStandby := c.cfg.Board.Get(progress.Standby)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,7 +34,7 @@ func (c *Capture) acknowledged() report {
 	}
 	// Start is durable: it is where the journal ended when it was opened, or the slot's own position. But the
 	// other stages of the set must have reached it like anything appended later.
-	if p.idle > flush && known && floor >= p.idleAfter {
+	if p.idle > flush && known && floor >= p.idleAfter && haveJournal && journal.Stored >= p.idle {
 		flush = p.idle
 	}
 	r := report{flush: flush, apply: flush}

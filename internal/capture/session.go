@@ -50,6 +50,7 @@ type session struct {
 	assembler *assembler
 	ctx       context.Context // ends when either half ends; only append waits on it
 	sent      position.Time   // send time of the message being read
+	frontier  time.Time       // when the last frontier was appended
 }
 
 func (s *session) run(ctx context.Context) error {
@@ -116,8 +117,7 @@ func (s *session) copyData(body []byte) error {
 		s.sent = position.Time(binary.BigEndian.Uint64(body[17:]))
 		return s.message(body[25:])
 	case len(body) >= 18 && body[0] == 'k':
-		s.keepalive(position.LSN(binary.BigEndian.Uint64(body[1:])), position.Time(binary.BigEndian.Uint64(body[9:])), body[17] != 0)
-		return nil
+		return s.keepalive(position.LSN(binary.BigEndian.Uint64(body[1:])), position.Time(binary.BigEndian.Uint64(body[9:])), body[17] != 0)
 	}
 	return fatal("malformed replication message")
 }
@@ -135,24 +135,23 @@ func (s *session) message(msg []byte) error {
 		return nil
 	}
 	if out.empty {
-		s.idle(out.end)
-	} else {
-		s.committed(out.end)
+		return s.idle(out.end)
 	}
+	s.committed(out.end)
 	return nil
 }
 
 // keepalive notes the source's position and clock. Within a transaction its position means nothing to us.
-func (s *session) keepalive(walEnd position.LSN, sent position.Time, asks bool) {
+func (s *session) keepalive(walEnd position.LSN, sent position.Time, asks bool) error {
 	s.sent = sent
-	if !s.assembler.open {
-		s.idle(walEnd)
-	} else {
-		s.note(walEnd)
-	}
 	if asks {
-		signal(s.feedback.asked)
+		defer signal(s.feedback.asked)
 	}
+	if !s.assembler.open {
+		return s.idle(walEnd)
+	}
+	s.note(walEnd)
+	return nil
 }
 
 // note records a message's clock and position.
@@ -164,17 +163,35 @@ func (s *session) note(walEnd position.LSN) {
 	s.c.state.walEnd = max(s.c.state.walEnd, walEnd)
 }
 
-// idle records that everything before end was received and no transaction is open.
-func (s *session) idle(end position.LSN) {
+// frontierInterval is the shortest time between two frontiers. Keepalives come in thousands while another database is
+// busy; the source repeats the newest at least once a second, because we ask.
+const frontierInterval = 100 * time.Millisecond
+
+// idle takes the word that everything before end was received, while no transaction is open. It goes into the journal as
+// a frontier before it may be acknowledged: otherwise the slot would stand beyond the journal's end at the next start, and
+// nobody could tell that from a journal that lost its end.
+func (s *session) idle(end position.LSN) error {
 	s.note(end)
 	s.c.mu.Lock()
 	p := &s.c.state
-	if end > p.idle {
-		p.idle, p.idleAfter = end, p.appended
+	p.reachSample(max(end, p.appended))
+	due := end > p.appended && time.Since(s.frontier) >= frontierInterval
+	if due {
+		p.handed = end
 	}
-	p.reachSample(max(p.idle, p.appended))
+	s.c.mu.Unlock()
+	if !due {
+		return nil
+	}
+	s.frontier = time.Now()
+	if err := s.append(segment.Append{Frame: segment.Frontier(end, s.sent)}); err != nil {
+		return err
+	}
+	s.c.mu.Lock()
+	p.idle, p.idleAfter, p.appended = end, p.committed, end
 	s.c.mu.Unlock()
 	signal(s.feedback.poke)
+	return nil
 }
 
 // received tells of a commit, and lets the journal publish it from now on.
@@ -192,8 +209,8 @@ func (s *session) committed(end position.LSN) {
 	s.note(end)
 	s.c.mu.Lock()
 	p := &s.c.state
-	p.appended = end
-	p.reachSample(max(p.idle, p.appended))
+	p.appended, p.committed = end, end
+	p.reachSample(end)
 	s.c.mu.Unlock()
 	s.c.metrics.committed(s.assembler.rows)
 	signal(s.feedback.poke)

@@ -42,6 +42,10 @@
 // follow it. The footer's index names places between transactions, and its list of definitions lets a reader that starts
 // at such a place first take the definitions that stand before it, without walking there.
 //
+// A part without changes and with xid 0 is a frontier: the source said that everything that ends at or below its end LSN
+// stands before it. It moves the journal's end while nothing is committed, and is counted like a transaction. Its time
+// is the source's clock at that moment, which is no commit time: a commit that follows may be a little older.
+//
 // # Invariants
 //
 //   - Transactions stand in commit order; their end LSNs grow strictly. Parts of one transaction follow each other

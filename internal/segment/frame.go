@@ -55,6 +55,15 @@ type Frame struct {
 	Payload []byte
 }
 
+// Frontier makes the frame that says: everything that ends at or below end stands before here. It is a transaction
+// without changes and without a number (0 is no transaction id of PostgreSQL). seen is the source's clock when it said so.
+func Frontier(end position.LSN, seen position.Time) Frame {
+	return Frame{Kind: Part, First: true, Last: true, Commit: end - 1, End: end, Time: seen}
+}
+
+// IsFrontier reports whether the frame is a frontier: its time is no commit time.
+func (f *Frame) IsFrontier() bool { return f.Kind == Part && f.Xid == 0 && f.Count == 0 && f.Number == 0 }
+
 // Define is the definition of a relation as a part needs it.
 type Define struct {
 	Relation uint32
