@@ -1,0 +1,225 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tidemark/internal/config"
+	"tidemark/internal/control"
+	"tidemark/internal/position"
+	"tidemark/internal/postgres/pgtest"
+	"tidemark/internal/snapshot"
+)
+
+func TestMain(m *testing.M) {
+	code := pgtest.Main(m)
+	if err := goleak.Find(); err != nil && code == 0 {
+		slog.Error("goroutines are left", "error", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// rig is a service with its source and standby.
+type rig struct {
+	cfg             config.Config
+	source, standby string
+	service         *Service
+	stop            context.CancelFunc
+	done            chan error
+}
+
+func newRig(t *testing.T, major int) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	r := &rig{source: pgtest.Database(t, major), standby: pgtest.Database(t, major)}
+	cfg := config.Default()
+	cfg.Source.URL, cfg.Sinks.Standby.URL = config.Secret(r.source), config.Secret(r.standby)
+	cfg.Source.Slot = "tidemark_" + strings.ToLower(filepath.Base(r.source[:strings.Index(r.source, "?")]))
+	cfg.Source.Heartbeat = config.Duration(200 * time.Millisecond)
+	cfg.Journal.Dir = filepath.Join(dir, "journal")
+	cfg.Sinks.NATS.Embedded = config.Embedded{Listen: "127.0.0.1:0", Dir: filepath.Join(dir, "nats")}
+	cfg.Sinks.Archive.URL = "file://" + filepath.Join(dir, "archive")
+	cfg.Sinks.Archive.FlushInterval = config.Duration(200 * time.Millisecond)
+	cfg.HTTP.Listen = "127.0.0.1:0"
+	r.cfg = cfg
+	return r
+}
+
+func (r *rig) start(t *testing.T, prepare bool) {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(testWriter{t}, nil))
+	service, err := Open(t.Context(), r.cfg, Options{Version: "test", Log: log, Prepare: prepare})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r.service, r.stop, r.done = service, cancel, make(chan error, 1)
+	go func() { r.done <- service.Run(ctx) }()
+}
+
+func (r *rig) end(t *testing.T) {
+	t.Helper()
+	r.stop()
+	select {
+	case err := <-r.done:
+		if err != nil {
+			t.Errorf("run: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the service does not stop")
+	}
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+// reach waits until every copy holds all that the source has committed by now.
+func (r *rig) reach(t *testing.T) control.State {
+	t.Helper()
+	var text string
+	if err := pgtest.Connect(t, r.source).QueryRow(t.Context(), "select pg_current_wal_insert_lsn()::text").Scan(&text); err != nil {
+		t.Fatal(err)
+	}
+	end, err := position.ParseLSN(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.await(t, "every copy at "+text, func(s control.State) bool {
+		for _, c := range s.Copies {
+			if c.Position < end {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (r *rig) await(t *testing.T, what string, ok func(control.State) bool) control.State {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		s := r.service.State()
+		if ok(s) {
+			return s
+		}
+		if time.Now().After(deadline) {
+			b, _ := json.MarshalIndent(s, "", " ")
+			t.Fatalf("waited in vain for %s: %s", what, b)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func digest(t *testing.T, url string) string {
+	t.Helper()
+	var out string
+	err := pgtest.Connect(t, url).QueryRow(t.Context(), "select count(*) || ' ' || coalesce(md5(string_agg(a::text, ',' order by id)), '') from public.a").Scan(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestWholePathAndRestart(t *testing.T) {
+	pgtest.Each(t, func(t *testing.T, major int) {
+		r := newRig(t, major)
+		pgtest.Exec(t, r.source, "create table a(id int primary key, v text)", "insert into a select i, 'before' from generate_series(1, 100) i")
+		r.start(t, true)
+		if _, err := snapshot.SeedStandby(t.Context(), snapshot.StandbyOptions{
+			SourceURL: r.source, TargetURL: r.standby, Publication: r.cfg.Source.Publication.Name, Slot: r.cfg.Source.Slot,
+			Log: slog.New(slog.DiscardHandler),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		pgtest.Exec(t, r.source, "insert into a select i, 'after' from generate_series(101, 300) i", "update a set v = v || '!' where id % 3 = 0", "delete from a where id % 7 = 0")
+		s := r.reach(t)
+		if got, want := digest(t, r.standby), digest(t, r.source); got != want {
+			t.Errorf("standby is %s, source %s", got, want)
+		}
+		if len(s.Copies) != 4 {
+			t.Errorf("copies are %+v", s.Copies)
+		}
+		r.await(t, "ready", func(s control.State) bool { return s.Ready })
+		checkHTTP(t, r.service.HTTPAddr())
+		r.end(t)
+
+		// Nothing is lost that is committed while the service is away.
+		pgtest.Exec(t, r.source, "insert into a values (1000, 'away')")
+		r.start(t, false)
+		r.reach(t)
+		if got, want := digest(t, r.standby), digest(t, r.source); got != want {
+			t.Errorf("after a restart the standby is %s, the source %s", got, want)
+		}
+		r.end(t)
+	})
+}
+
+func checkHTTP(t *testing.T, addr string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get("http://" + addr + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		"source_commit_timestamp_seconds", `copy_commit_timestamp_seconds{copy="standby"}`, `copy_lag_seconds{copy="nats"`,
+		`copy_lag_bytes{copy="archive"}`, `copy_position_lsn{copy="journal"}`, "clock_offset_seconds", `rpo_target_seconds{copy="standby",tier="1"} 5`,
+		`rpo_status{copy="journal",status="healthy",tier="1"} 1`, "slot_retained_bytes", "slot_active 1", "journal_bytes",
+		"journal_fsync_duration_seconds_count", "captured_transactions_total", `captured_rows_total{op="insert"}`,
+		`sink_applied_rows_total{copy="standby"}`, "build_info",
+	} {
+		if !strings.Contains(string(body), "tidemark_"+name) {
+			t.Errorf("metric %s is missing", name)
+		}
+	}
+}
+
+func TestIdleSourceThenRestart(t *testing.T) {
+	r := newRig(t, 0)
+	pgtest.Exec(t, r.source, "create table a(id int primary key, v text)")
+	r.cfg.Sinks.Standby.URL = ""
+	r.cfg.Source.Heartbeat = config.Duration(time.Minute) // nothing but keepalives
+	r.start(t, true)
+	s := r.await(t, "connected", func(s control.State) bool { return s.Source.Connected })
+	before := s.Source.Received
+	// Another database's WAL moves the slot through keepalives alone.
+	other := pgtest.Database(t, 0)
+	pgtest.Exec(t, other, "create table b as select i from generate_series(1, 10000) i")
+	slot := pgtest.Connect(t, r.source)
+	deadline := time.Now().Add(20 * time.Second)
+	for moved := false; !moved; {
+		if time.Now().After(deadline) {
+			t.Fatal("the slot does not move with an idle database")
+		}
+		err := slot.QueryRow(t.Context(), "select confirmed_flush_lsn > $1::text::pg_lsn + 100000 from pg_replication_slots where slot_name = $2",
+			before.String(), r.cfg.Source.Slot).Scan(&moved)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.end(t)
+	pgtest.Exec(t, r.source, "insert into a values (1, 'x')")
+	r.start(t, false)
+	r.await(t, "the row", func(s control.State) bool { return s.Source.Received > before })
+	r.end(t)
+}
