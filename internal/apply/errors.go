@@ -43,7 +43,10 @@ type RightsError struct {
 
 // Error names the right and the SQL.
 func (e *RightsError) Error() string {
-	return fmt.Sprintf("%s: right is missing; as an administrator run: %s", e.What, e.SQL)
+	if e.Err == nil {
+		return fmt.Sprintf("%s: right is missing; as an administrator run: %s", e.What, e.SQL)
+	}
+	return fmt.Sprintf("%s: %v; as an administrator run: %s", e.What, e.Err, e.SQL)
 }
 
 // Unwrap gives the server's error, without row values; nil where the lack was found by looking.
@@ -84,6 +87,14 @@ func (e *RowError) Error() string {
 // Unwrap gives the cause.
 func (e *RowError) Unwrap() error { return e.Err }
 
+// grantee stands for our role in a step's grant.
+const grantee = "%role%"
+
+// grants gives the SQL that lets our role write a relation's table.
+func grants(schema, quoted string) string {
+	return fmt.Sprintf("grant usage on schema %s to %s; grant select, insert, update, delete, truncate on %s to %s", postgres.Ident(schema), grantee, quoted, grantee)
+}
+
 // explain takes the row values out of an error of a statement that was sent for step s.
 func (a *Applier) explain(s step, err error) error {
 	var pe *pgconn.PgError
@@ -95,10 +106,7 @@ func (a *Applier) explain(s step, err error) error {
 	case strings.HasPrefix(pe.Code, "57"), strings.HasPrefix(pe.Code, "08"), s.op == 0:
 		return fmt.Errorf("apply to target: %w", err)
 	case pe.Code == "42501":
-		return &RightsError{
-			What: fmt.Sprintf("apply %s to %s", s.op, s.table), Err: err,
-			SQL: fmt.Sprintf("grant select, insert, update, delete, truncate on all tables in schema … and update on all sequences in schema … to %s", postgres.Ident(a.role)),
-		}
+		return &RightsError{What: fmt.Sprintf("apply %s to %s", s.op, s.table), SQL: strings.ReplaceAll(s.grant, grantee, postgres.Ident(a.role)), Err: err}
 	case pe.Code == "0A000" && s.op == change.Truncate:
 		return &MismatchError{Table: s.table, Problem: "is referred to by a foreign key of a table that the source did not truncate with it"}
 	}

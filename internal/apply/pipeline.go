@@ -20,6 +20,7 @@ const (
 // step is one request that was sent, and what its answer must be.
 type step struct {
 	table   string
+	grant   string    // SQL that gives the rights for it, if they should be missing
 	op      change.Op // 0 for our own statements
 	commit  position.LSN
 	ordinal uint32

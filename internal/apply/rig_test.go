@@ -30,7 +30,11 @@ func newRig(t *testing.T, major int, ddl ...string) *rig {
 	url := pgtest.Database(t, major)
 	pgtest.Exec(t, url, ddl...)
 	pgtest.Exec(t, r.target, ddl...)
-	r.source = applytest.NewSource(t, url, "")
+	options := ""
+	if major >= 18 { // where generated columns can be published, and must be under identity FULL
+		options = "publish_generated_columns = stored"
+	}
+	r.source = applytest.NewSource(t, url, options)
 	seed(t, r.target)
 	r.open(t)
 	return r

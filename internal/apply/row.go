@@ -35,7 +35,7 @@ var (
 
 // applyRow sends a change as one statement.
 func (a *Applier) applyRow(ctx context.Context, t *target, row change.Row) error {
-	s := step{table: t.rel.String(), op: row.Op, commit: a.tx.Commit, ordinal: row.Ordinal, want: 1}
+	s := step{table: t.rel.String(), grant: t.grant, op: row.Op, commit: a.tx.Commit, ordinal: row.Ordinal, want: 1}
 	if err := checkRow(t, &row); err != nil {
 		return a.fail(&RowError{Table: s.table, Op: s.op, Commit: s.commit, Ordinal: s.ordinal, Err: err})
 	}

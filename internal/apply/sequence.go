@@ -2,8 +2,10 @@ package apply
 
 import (
 	"context"
+	"fmt"
 
 	"tidemark/internal/change"
+	"tidemark/internal/postgres"
 )
 
 // setSequence puts a sequence of the target ahead of the source's last known value by 32 increments, in its direction and within
@@ -42,7 +44,7 @@ func (a *Applier) own(ctx context.Context, row change.Row) error {
 	a.start()
 	a.pipe.SendQueryParams(setSequence, params, []uint32{oidText, oidText, oidText, oidText, oidText}, nil, nil)
 	a.expect(step{
-		table: name, op: row.Op, commit: a.tx.Commit, ordinal: row.Ordinal, any: true,
+		table: name, grant: fmt.Sprintf("grant update on sequence %s to %s", postgres.Ident(string(params[0]), string(params[1])), grantee), op: row.Op, commit: a.tx.Commit, ordinal: row.Ordinal, any: true,
 		none: func() { a.log.Debug("sequence is missing on the target", "sequence", name) },
 	})
 	return a.sent(ctx, len(name)+64)

@@ -30,6 +30,7 @@ var exactTypes = map[uint32]bool{
 type target struct {
 	rel   *change.Relation
 	table string // quoted
+	grant string // SQL for the rights on it
 	// only keeps a statement off tables that inherit: their rows come under their own relation. A partitioned table has no
 	// rows but its partitions'.
 	only        string
@@ -93,6 +94,7 @@ func (a *Applier) load(ctx context.Context, rel *change.Relation) (*target, erro
 	case filtered:
 		return nil, &RightsError{What: fmt.Sprintf("see all rows of %s under row-level security", rel), SQL: "alter role " + postgres.Ident(a.role) + " bypassrls"}
 	}
+	t.grant = grants(rel.Schema, t.table)
 	if kind == "p" {
 		t.only, t.partitioned = "", true
 	}
