@@ -44,7 +44,8 @@
 //
 // A part without changes and with xid 0 is a frontier: the source said that everything that ends at or below its end LSN
 // stands before it. It moves the journal's end while nothing is committed, and is counted like a transaction. Its time
-// is the source's clock at that moment, which is no commit time: a commit that follows may be a little older.
+// is the source's clock at that moment, which is no commit time and does not count in the footer's: a commit that
+// follows may be a little older.
 //
 // # Invariants
 //

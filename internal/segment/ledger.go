@@ -26,6 +26,7 @@ type ledger struct {
 	latest  map[uint32][]byte
 	totals  Footer // without Relations
 	time    position.Time
+	timed   bool // a commit was seen, not only frontiers
 	rows    map[uint32]*RelationRows
 	pending []Rows // of the open transaction
 	spacing int64
@@ -93,10 +94,9 @@ func (l *ledger) define(relation uint32, payload []byte) {
 func (l *ledger) commit(f *Frame) {
 	t := &l.totals
 	l.index(IndexEntry{Place: l.mark.size, After: t.Last, MaxTimeBefore: t.MaxTime})
-	if t.Transactions == 0 {
-		t.MinTime, t.MaxTime = f.Time, f.Time
+	if !f.IsFrontier() {
+		l.committed(f.Time)
 	}
-	t.MinTime, t.MaxTime, l.time = min(t.MinTime, f.Time), max(t.MaxTime, f.Time), f.Time
 	t.Last = f.End
 	t.Transactions++
 	t.Rows += uint64(f.Ordinal) + uint64(f.Count)
@@ -112,6 +112,14 @@ func (l *ledger) commit(f *Frame) {
 		sum.Truncates += uint64(r.Truncates)
 	}
 	l.pending, l.mark.set = l.pending[:0], false
+}
+
+func (l *ledger) committed(at position.Time) {
+	t := &l.totals
+	if !l.timed {
+		t.MinTime, t.MaxTime, l.timed = at, at, true
+	}
+	t.MinTime, t.MaxTime, l.time = min(t.MinTime, at), max(t.MaxTime, at), at
 }
 
 func (l *ledger) index(e IndexEntry) {
