@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"tidemark/internal/progress"
@@ -14,6 +15,7 @@ import (
 type Runner struct {
 	cfg   Config
 	state stateBox
+	said  string // the error that was logged last; Run's goroutine only
 }
 
 // New makes a Runner; it starts nothing.
@@ -70,7 +72,14 @@ func (r *Runner) stop(err error, attempts int) error {
 func (r *Runner) wait(ctx context.Context, err error, attempts int) bool {
 	pause := r.cfg.Backoff.wait(attempts)
 	r.cfg.Metrics.errors.WithLabelValues(r.cfg.Name, "transient").Inc()
-	r.cfg.Log.Warn("sink starts over", "sink", r.cfg.Name, "class", "transient",
+	// The same error again is not news: an hour without a target is one line, and status shows the rest.
+	level := slog.LevelWarn
+	if text := err.Error(); text == r.said && attempts > 1 {
+		level = slog.LevelDebug
+	} else {
+		r.said = text
+	}
+	r.cfg.Log.Log(ctx, level, "sink starts over", "sink", r.cfg.Name, "class", "transient",
 		"attempt", attempts, "wait", pause, "error", err)
 	r.state.set(Waiting, err.Error(), attempts)
 	t := time.NewTimer(pause)
