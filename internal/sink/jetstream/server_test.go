@@ -96,6 +96,8 @@ type stream struct {
 	log *records
 }
 
+var discard = slog.New(slog.DiscardHandler)
+
 var source = event.Source{SystemID: "7301234567890123456", Database: "app"}
 
 func newStream(t *testing.T, url string) *stream {
