@@ -78,7 +78,7 @@ func (p *replayer) frame(ctx context.Context, f *segment.Frame) error {
 	if p.reached = p.reached || p.run.plan.Target.ends(f); p.reached {
 		// The rest of the object is only looked at: does an earlier time follow?
 		t := p.run.plan.Target.Time
-		p.run.report.LeftOut = p.run.report.LeftOut || t != 0 && f.Time <= t
+		p.run.report.LeftOut = p.run.report.LeftOut || t != 0 && f.Time <= t && !f.IsFrontier()
 		return nil
 	}
 	if !p.open {
@@ -143,12 +143,15 @@ func (p *replayer) table(rel *change.Relation, ordinal uint32) (int, error) {
 func (p *replayer) end(ctx context.Context, f *segment.Frame) error {
 	p.open = false
 	r := &p.run.report
-	r.LSN, r.Time = f.End, f.Time.Time()
-	r.Transactions++
-	if f.Time < p.latest {
-		r.Inversions++
+	r.LSN = f.End
+	if !f.IsFrontier() {
+		r.Time = f.Time.Time()
+		r.Transactions++
+		if f.Time < p.latest {
+			r.Inversions++
+		}
+		p.latest = max(p.latest, f.Time)
 	}
-	p.latest = max(p.latest, f.Time)
 	if err := p.run.applier.End(ctx, f.End, f.Time); err != nil {
 		return err
 	}
