@@ -73,6 +73,8 @@ type NATS struct {
 type Embedded struct {
 	Listen string `yaml:"listen"`
 	Dir    string `yaml:"dir"`
+	// SyncInterval is always, or how often the server fsyncs: the option of the same name of a NATS server.
+	SyncInterval SyncInterval `yaml:"sync_interval"`
 }
 
 // Archive is the bucket.

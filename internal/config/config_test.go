@@ -37,7 +37,7 @@ source:
 journal: {dir: /var/lib/tidemark, segment_size: 16MiB, retention: 2d, max_size: 1GB}
 sinks:
   standby: {url: postgres://standby/app}
-  nats: {enabled: false}
+  nats: {enabled: false, embedded: {sync_interval: 2m}}
   archive: {url: "s3://bucket/p?region=eu-west-1", flush_size: 1MiB}
 rpo:
   tiers: {1: {target: 1s}}
@@ -62,6 +62,9 @@ func TestLoad(t *testing.T) {
 	}
 	if got := fmt.Sprint(cfg.Source.Publication.Tables); got != "[a.b c.d]" {
 		t.Errorf("tables are %v", got)
+	}
+	if cfg.Sinks.NATS.Embedded.SyncInterval != SyncInterval(2*time.Minute) || Default().Sinks.NATS.Embedded.SyncInterval != 0 {
+		t.Errorf("sync interval is %v", cfg.Sinks.NATS.Embedded.SyncInterval)
 	}
 	if cfg.Sinks.NATS.On() || !cfg.Sinks.Archive.On() || !cfg.Sinks.Standby.On() || cfg.Sinks.Archive.FlushInterval != Duration(9*time.Second) {
 		t.Errorf("sinks are %+v", cfg.Sinks)
@@ -88,6 +91,7 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"not yaml", "source: [\n", "line 1"},
 		{"bad duration", "source: {url: x, heartbeat: soon}\n", "is not a duration"},
 		{"bad size", "journal: {max_size: much}\n", "is not a size"},
+		{"bad sync interval", "sinks: {nats: {embedded: {sync_interval: never}}}\n", "neither always nor a duration"},
 		{"wrong shape", "source: 5\n", "line 1"},
 		{"missing variable", "source: {url: '${NOPE}'}\n", "line 1: environment variable NOPE is not set"},
 		{"no source", "{}\n", "source.url is not set"},

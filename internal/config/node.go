@@ -16,6 +16,9 @@ func (d *Duration) UnmarshalYAML(node ast.Node) error { return fromNode(node, d)
 // UnmarshalYAML reads the text form.
 func (s *Size) UnmarshalYAML(node ast.Node) error { return fromNode(node, s) }
 
+// UnmarshalYAML reads the text form.
+func (s *SyncInterval) UnmarshalYAML(node ast.Node) error { return fromNode(node, s) }
+
 // UnmarshalYAML reads the value.
 func (s *Secret) UnmarshalYAML(node ast.Node) error { return fromNode(node, s) }
 

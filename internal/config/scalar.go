@@ -35,6 +35,31 @@ func (d *Duration) UnmarshalText(b []byte) error {
 // MarshalText writes the text form.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
+// SyncInterval is a Duration above 0, or always, which is 0.
+type SyncInterval Duration
+
+// UnmarshalText reads the text form.
+func (s *SyncInterval) UnmarshalText(b []byte) error {
+	if string(b) == "always" {
+		*s = 0
+		return nil
+	}
+	var d Duration
+	if err := d.UnmarshalText(b); err != nil || d == 0 {
+		return fmt.Errorf("%q is neither always nor a duration such as 1s or 2m", b)
+	}
+	*s = SyncInterval(d)
+	return nil
+}
+
+// MarshalText writes the text form.
+func (s SyncInterval) MarshalText() ([]byte, error) {
+	if s == 0 {
+		return []byte("always"), nil
+	}
+	return Duration(s).MarshalText()
+}
+
 // Size is a number of bytes such as 8MiB or 50GB.
 type Size int64
 

@@ -86,7 +86,9 @@ func (s *Service) openNATS(context.Context) error {
 		s.natsURL = n.URL.Reveal()
 		return nil
 	}
-	server, err := jetstream.StartServer(jetstream.Embedded{Listen: n.Embedded.Listen, Dir: n.Embedded.Dir}, s.log)
+	server, err := jetstream.StartServer(jetstream.Embedded{
+		Listen: n.Embedded.Listen, Dir: n.Embedded.Dir, SyncInterval: time.Duration(n.Embedded.SyncInterval),
+	}, s.log)
 	if err != nil {
 		return err
 	}

@@ -147,7 +147,10 @@ func (s *stage) configure() error {
 	cfg.Source.URL = config.Secret(s.primary.URL(application))
 	cfg.Journal.Dir = filepath.Join(s.dir, "journal")
 	cfg.Sinks.Standby.URL = config.Secret(s.standby.URL(copyName))
-	cfg.Sinks.NATS.Embedded = config.Embedded{Listen: "127.0.0.1:0", Dir: filepath.Join(s.dir, "nats")}
+	// Nothing here need survive the machine: the PostgreSQL servers run without fsync, and the stream syncs now and then.
+	cfg.Sinks.NATS.Embedded = config.Embedded{
+		Listen: "127.0.0.1:0", Dir: filepath.Join(s.dir, "nats"), SyncInterval: config.SyncInterval(time.Second),
+	}
 	cfg.Sinks.Archive.URL = "file://" + filepath.Join(s.dir, "archive")
 	cfg.Sinks.Archive.FlushInterval = config.Duration(time.Second)
 	cfg.HTTP.Listen = "127.0.0.1:0"

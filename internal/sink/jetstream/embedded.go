@@ -19,6 +19,9 @@ type Embedded struct {
 	Listen string
 	// Dir holds the server's data. It must not be shared with another server.
 	Dir string
+	// SyncInterval is how often stored messages are fsynced; 0 is before each is acknowledged. With an interval a power
+	// cut can take acknowledged messages, which are published again from the journal at the next start.
+	SyncInterval time.Duration
 	// User and Password are asked of every client when set.
 	User, Password string
 }
@@ -34,8 +37,9 @@ type Server struct {
 	log  *slog.Logger
 }
 
-// StartServer starts the embedded server and waits until it takes clients, 30 s at most (it may have data to recover). Every
-// message is fsynced before it is acknowledged: a NATS server's own default is to do so every two minutes.
+// StartServer starts the embedded server and waits until it takes clients, 30 s at most (it may have data to recover).
+// Unless SyncInterval says otherwise every message is fsynced before it is acknowledged: a NATS server's own default is to do
+// so every two minutes.
 func StartServer(e Embedded, log *slog.Logger) (*Server, error) {
 	opts, err := e.options()
 	if err != nil {
@@ -107,7 +111,7 @@ func (e Embedded) options() (*server.Options, error) {
 	return &server.Options{
 		ServerName: "tidemark", Host: host, Port: port,
 		Username: e.User, Password: e.Password,
-		JetStream: true, StoreDir: e.Dir, SyncAlways: true,
+		JetStream: true, StoreDir: e.Dir, SyncAlways: e.SyncInterval == 0, SyncInterval: e.SyncInterval,
 		NoSigs: true, NoLog: true,
 		MaxPayload: 8 << 20, // rows of some megabytes pass; the server warns above 8 MiB
 	}, nil
