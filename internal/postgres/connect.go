@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -65,7 +67,7 @@ func Connect(ctx context.Context, url, name string) (*pgx.Conn, error) {
 	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return nil, Explain(err)
+		return nil, unreachable(&cfg.Config, err)
 	}
 	return conn, nil
 }
@@ -81,10 +83,41 @@ func ConnectReplication(ctx context.Context, url, name string) (*pgconn.PgConn, 
 	cfg.RuntimeParams["application_name"] = name
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return nil, Explain(err)
+		return nil, unreachable(cfg, err)
 	}
 	return conn, nil
 }
+
+// unreachable says in one line who could not connect where, and why. The library's own text repeats itself for every
+// address and way that it tried.
+func unreachable(cfg *pgconn.Config, err error) error {
+	where := net.JoinHostPort(cfg.Host, strconv.Itoa(int(cfg.Port)))
+	cause, advice := err, "check the URL, and that a server listens there"
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		cause = op.Err
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		cause = dns
+	}
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
+		cause, advice = Explain(pe), "check user, password and database of the URL, and pg_hba.conf on the server"
+	}
+	for _, stop := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, stop) {
+			cause = stop
+		}
+	}
+	return &connectError{text: fmt.Sprintf("user %q, database %q at %s: %v; %s", cfg.User, cfg.Database, where, cause, advice), cause: err}
+}
+
+// connectError hides a library's error text and keeps what callers ask of it.
+type connectError struct {
+	text  string
+	cause error
+}
+
+func (e *connectError) Error() string { return e.text }
+func (e *connectError) Unwrap() error { return e.cause }
 
 // Explain removes from a server's error whatever may hold row values (message, detail, where) and keeps what
 // identifies it: SQLSTATE, and the names of schema, table, column and constraint. Errors whose message is written by the
