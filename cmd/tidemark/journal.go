@@ -143,13 +143,13 @@ func clock(t time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
-// each walks the journal's frames.
+// eachTransaction walks the journal's frames.
 func eachTransaction(ctx context.Context, view *journal.View, after position.LSN, d *dumper) error {
 	r, err := view.Read(after)
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // it only reads
 	for {
 		f, err := r.Next(ctx)
 		if errors.Is(err, io.EOF) {

@@ -45,7 +45,8 @@ func newRig(t *testing.T, major int) *rig {
 	r := &rig{source: pgtest.Database(t, major), standby: pgtest.Database(t, major)}
 	cfg := config.Default()
 	cfg.Source.URL, cfg.Sinks.Standby.URL = config.Secret(r.source), config.Secret(r.standby)
-	cfg.Source.Slot = "tidemark_" + strings.ToLower(filepath.Base(r.source[:strings.Index(r.source, "?")]))
+	database, _, _ := strings.Cut(filepath.Base(r.source), "?")
+	cfg.Source.Slot = "tidemark_" + database
 	cfg.Source.Heartbeat = config.Duration(200 * time.Millisecond)
 	cfg.Journal.Dir = filepath.Join(dir, "journal")
 	cfg.Sinks.NATS.Embedded = config.Embedded{Listen: "127.0.0.1:0", Dir: filepath.Join(dir, "nats")}

@@ -10,7 +10,6 @@ import (
 
 	"tidemark/internal/capture"
 	"tidemark/internal/position"
-	"tidemark/internal/sink"
 )
 
 // retainInterval is how often segments that nobody needs are removed.
@@ -110,15 +109,4 @@ func (s *Service) floor() position.LSN {
 		return 0
 	}
 	return floor
-}
-
-// stopped lists the runners that have given up.
-func (s *Service) stopped() []sink.State {
-	var out []sink.State
-	for _, r := range s.runners {
-		if st := r.State(); st.Phase == sink.Stopped {
-			out = append(out, st)
-		}
-	}
-	return out
 }

@@ -96,7 +96,7 @@ func Run(ctx context.Context, opts Options) (result Result, err error) {
 	return s.play(ctx, service)
 }
 
-func (s *stage) say(format string, args ...any) {
+func (s *stage) sayf(format string, args ...any) {
 	if s.opts.Progress != nil {
 		fmt.Fprintf(s.opts.Progress, format+"\n", args...)
 	}
@@ -117,7 +117,7 @@ func (s *stage) servers(ctx context.Context) error {
 		return fmt.Errorf("make demo directory: %w", err)
 	}
 	s.stop = append(s.stop, func() error { return os.RemoveAll(s.dir) })
-	s.say("starting a primary and a standby …")
+	s.sayf("starting a primary and a standby …")
 	if s.primary, err = throwaway.New(ctx, throwaway.Options{}); err != nil {
 		return fmt.Errorf("start primary: %w", err)
 	}
@@ -160,7 +160,7 @@ func (s *stage) configure() error {
 
 // service prepares the source and starts Tidemark on it.
 func (s *stage) service(ctx context.Context) (*daemon.Service, error) {
-	s.say("preparing the source and starting the service …")
+	s.sayf("preparing the source and starting the service …")
 	if err := daemon.Prepare(ctx, s.cfg, s.opts.Log); err != nil {
 		return nil, err
 	}
@@ -172,6 +172,6 @@ func (s *stage) service(ctx context.Context) (*daemon.Service, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- service.Run(running) }()
 	s.stop = append(s.stop, func() error { cancel(); return <-ended })
-	s.say("  status and metrics: http://%s/metrics   stream: %s", service.HTTPAddr(), service.NATSURL())
+	s.sayf("  status and metrics: http://%s/metrics   stream: %s", service.HTTPAddr(), service.NATSURL())
 	return service, nil
 }

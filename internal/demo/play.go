@@ -53,7 +53,7 @@ func (s *stage) play(ctx context.Context, service *daemon.Service) (Result, erro
 	if err != nil {
 		return Result{}, err
 	}
-	s.say("comparing …")
+	s.sayf("comparing …")
 	if result.Standby.Verified, err = s.same(ctx, "standby", after, s.standby.URL(copyName)); err != nil {
 		return Result{}, err
 	}
@@ -72,7 +72,7 @@ func (s *stage) underLoad(ctx context.Context, service *daemon.Service) (Result,
 	work := &load{url: s.primary.URL(application)}
 	timed, cancel := context.WithTimeout(ctx, s.opts.Duration)
 	defer cancel()
-	s.say("running %d sessions for %s …", sessions, s.opts.Duration)
+	s.sayf("running %d sessions for %s …", sessions, s.opts.Duration)
 	group, running := errgroup.WithContext(timed)
 	group.Go(func() error { return work.run(running, sessions, loadSeed) })
 	group.Go(func() error { s.report(running, service, work); return nil })
@@ -99,7 +99,7 @@ func (s *stage) copies(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("seed standby: %w", err)
 	}
-	s.say("  standby seeded at %s", seeded.LSN)
+	s.sayf("  standby seeded at %s", seeded.LSN)
 	bucket, err := archive.OpenBucket(ctx, s.cfg.Sinks.Archive.URL)
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (s *stage) copies(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("take base: %w", err)
 	}
-	s.say("  base in the archive at %s", base.LSN)
+	s.sayf("  base in the archive at %s", base.LSN)
 	return nil
 }
 
@@ -131,7 +131,7 @@ func (s *stage) report(ctx context.Context, service *daemon.Service, work *load)
 			}
 			lags = append(lags, c.Name+" "+lag)
 		}
-		s.say("  %3.0f s  %6d transactions  %7d rows   lag: %s", time.Since(start).Seconds(),
+		s.sayf("  %3.0f s  %6d transactions  %7d rows   lag: %s", time.Since(start).Seconds(),
 			work.transactions.Load(), work.rows.Load(), strings.Join(lags, ", "))
 	}
 }
@@ -192,7 +192,7 @@ func (s *stage) accident(ctx context.Context) (before map[string]string, moment 
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("lose the table: %w", err)
 	}
-	s.say("accident: delete from %s took %d rows, just after %s", lost, tag.RowsAffected(), moment.UTC().Format(time.RFC3339Nano))
+	s.sayf("accident: delete from %s took %d rows, just after %s", lost, tag.RowsAffected(), moment.UTC().Format(time.RFC3339Nano))
 	return before, moment, nil
 }
 
@@ -243,13 +243,13 @@ func (s *stage) same(ctx context.Context, name string, want map[string]string, u
 		return false, err
 	}
 	if diff := difference(want, got); len(diff) > 0 {
-		s.say("  %s DIFFERS in %s", name, strings.Join(diff, ", "))
+		s.sayf("  %s DIFFERS in %s", name, strings.Join(diff, ", "))
 		for _, t := range diff {
-			s.say("    %s: want %s, got %s", t, want[t], got[t])
+			s.sayf("    %s: want %s, got %s", t, want[t], got[t])
 		}
 		return false, nil
 	}
-	s.say("  %s is equal in all %d tables", name, len(want))
+	s.sayf("  %s is equal in all %d tables", name, len(want))
 	return true, nil
 }
 
@@ -257,7 +257,7 @@ func (s *stage) compareStream(ctx context.Context, stream *folded, want map[stri
 	result.NATS.Messages = stream.count()
 	result.NATS.LagP50, result.NATS.LagP99 = quantiles(stream.latencies())
 	if err := stream.pour(ctx, s.standby.URL(foldName)); err != nil {
-		s.say("  stream DIFFERS: %v", err)
+		s.sayf("  stream DIFFERS: %v", err)
 		return nil // reported as not verified
 	}
 	var err error
@@ -278,7 +278,7 @@ func (s *stage) restore(ctx context.Context, moment time.Time, want map[string]s
 		result.Archive.Bytes += object.Size
 	}
 	result.Restore.Target = moment.UTC().Format(time.RFC3339Nano)
-	s.say("restoring to %s …", result.Restore.Target)
+	s.sayf("restoring to %s …", result.Restore.Target)
 	start := time.Now()
 	if _, err := restore.To(ctx, bucket, restore.Target{Time: position.TimeOf(moment)}, s.standby.URL(restoreName), restore.Options{}, s.opts.Log); err != nil {
 		return fmt.Errorf("restore: %w", err)

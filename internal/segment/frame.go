@@ -62,7 +62,9 @@ func Frontier(end position.LSN, seen position.Time) Frame {
 }
 
 // IsFrontier reports whether the frame is a frontier: its time is no commit time.
-func (f *Frame) IsFrontier() bool { return f.Kind == Part && f.Xid == 0 && f.Count == 0 && f.Number == 0 }
+func (f *Frame) IsFrontier() bool {
+	return f.Kind == Part && f.Xid == 0 && f.Count == 0 && f.Number == 0
+}
 
 // Define is the definition of a relation as a part needs it.
 type Define struct {
