@@ -27,7 +27,8 @@ func (s *Service) openJournal(ctx context.Context) error {
 		return fmt.Errorf("look at the journal in %s: %w", dir, err)
 	}
 	if s.opts.Prepare && end.IsZero() {
-		if err := Prepare(ctx, s.cfg, s.log); err != nil {
+		// The standby's sink prepares its target by itself, and a standby that is away must not keep us from starting.
+		if err := prepareSource(ctx, s.cfg, s.log); err != nil {
 			return err
 		}
 	}
@@ -48,6 +49,15 @@ func inspect(dir string) (source.Identity, position.LSN, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return source.Identity{}, 0, fmt.Errorf("%w; set journal.dir to a directory that we may write", err)
 	}
+	// Held against a slot that another service moves meanwhile, a journal would look as if it had lost its end.
+	lock, err := vfs.OS{}.Lock(dir)
+	if errors.Is(err, vfs.ErrLocked) {
+		return source.Identity{}, 0, fmt.Errorf("another tidemark uses it: stop that one first, or give each its own journal.dir: %w", err)
+	}
+	if err != nil {
+		return source.Identity{}, 0, fmt.Errorf("lock: %w", err)
+	}
+	defer func() { _ = lock.Close() }()
 	view, err := journal.OpenReadOnly(vfs.OS{}, dir)
 	if errors.Is(err, journal.ErrEmpty) {
 		return source.Identity{}, 0, nil

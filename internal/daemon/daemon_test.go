@@ -224,3 +224,79 @@ func TestIdleSourceThenRestart(t *testing.T) {
 	r.await(t, "the row", func(s control.State) bool { return s.Source.Received > before })
 	r.end(t)
 }
+
+// A dead standby delays neither the acknowledgement nor the other copies (P5), and is seen (P7).
+func TestDeadSinkStopsNothingElse(t *testing.T) {
+	r := newRig(t, 0)
+	pgtest.Exec(t, r.source, "create table a(id int primary key, v text)")
+	r.cfg.Sinks.Standby.URL = "postgres://nobody@127.0.0.1:1/none"
+	r.start(t, true)
+	defer r.end(t)
+	pgtest.Exec(t, r.source, "insert into a select i, 'x' from generate_series(1, 1000) i")
+	var end position.LSN
+	var text string
+	if err := pgtest.Connect(t, r.source).QueryRow(t.Context(), "select pg_current_wal_insert_lsn()::text").Scan(&text); err != nil {
+		t.Fatal(err)
+	}
+	end, err := position.ParseLSN(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := r.await(t, "journal, stream and archive", func(s control.State) bool {
+		for _, c := range s.Copies {
+			if c.Name != "standby" && c.Position < end {
+				return false
+			}
+		}
+		return true
+	})
+	if s.Ready || !strings.Contains(strings.Join(s.Reasons, " "), "copy standby is") {
+		t.Errorf("ready is %v: %v", s.Ready, s.Reasons)
+	}
+	var confirmed bool
+	slot := pgtest.Connect(t, r.source)
+	for deadline := time.Now().Add(10 * time.Second); !confirmed; {
+		if time.Now().After(deadline) {
+			t.Fatal("a dead standby holds the slot")
+		}
+		if err := slot.QueryRow(t.Context(), "select confirmed_flush_lsn >= $1::text::pg_lsn from pg_replication_slots where slot_name = $2",
+			text, r.cfg.Source.Slot).Scan(&confirmed); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	r := newRig(t, 0)
+	pgtest.Exec(t, r.source, "create table a(id int primary key, v text)")
+	r.start(t, true)
+	defer r.end(t)
+	open := func(change func(*config.Config)) error {
+		cfg := r.cfg
+		cfg.Sinks.NATS.Embedded.Dir = t.TempDir()
+		change(&cfg)
+		s, err := Open(t.Context(), cfg, Options{Log: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			_ = s.close(t.Context())
+			_ = s.http.Close()
+		}
+		return err
+	}
+	for name, c := range map[string]struct {
+		change func(*config.Config)
+		want   string
+	}{
+		"a second service":        {func(*config.Config) {}, "another tidemark uses it"},
+		"a port in use":           {func(c *config.Config) { c.HTTP.Listen = r.service.HTTPAddr() }, "set http.listen to a free port"},
+		"a missing slot":          {func(c *config.Config) { c.Journal.Dir, c.Source.Slot = t.TempDir(), "none" }, "run tidemark init"},
+		"a missing publication":   {func(c *config.Config) { c.Journal.Dir, c.Source.Publication.Name = t.TempDir(), "none" }, "run tidemark init"},
+		"a journal dir in a file": {func(c *config.Config) { c.Journal.Dir = "/dev/null/journal" }, "set journal.dir"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := open(c.change)
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("error is %v, want one line with %q", err, c.want)
+			}
+		})
+	}
+}

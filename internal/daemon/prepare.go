@@ -16,12 +16,8 @@ import (
 // Prepare makes what the service needs on the source (schema, publication, slot) and on the standby (schema, progress
 // table). It may be run again at any time.
 func Prepare(ctx context.Context, cfg config.Config, log *slog.Logger) error {
-	report, err := source.Init(ctx, SourceConfig(cfg), log)
-	if err != nil {
-		return fmt.Errorf("prepare the source: %w", err)
-	}
-	for _, f := range report.Warnings {
-		log.Warn("source", "check", f.Name, "found", f.Text, "fix", f.Fix)
+	if err := prepareSource(ctx, cfg, log); err != nil {
+		return err
 	}
 	if !cfg.Sinks.Standby.On() {
 		return nil
@@ -33,6 +29,17 @@ func Prepare(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	defer conn.Close(ctx)
 	if err := apply.Migrate(ctx, conn); err != nil {
 		return fmt.Errorf("prepare the standby: %w", err)
+	}
+	return nil
+}
+
+func prepareSource(ctx context.Context, cfg config.Config, log *slog.Logger) error {
+	report, err := source.Init(ctx, SourceConfig(cfg), log)
+	if err != nil {
+		return fmt.Errorf("prepare the source: %w", err)
+	}
+	for _, f := range report.Warnings {
+		log.Warn("source", "check", f.Name, "found", f.Text, "fix", f.Fix)
 	}
 	return nil
 }
