@@ -195,7 +195,7 @@ func (a *Applier) Close(ctx context.Context) error {
 			a.log.Debug("end pipeline of the target session", "error", err)
 		}
 	}
-	a.fail(errors.New("applier is closed"))
+	_ = a.fail(errors.New("applier is closed")) // the answer to later calls
 	return a.closeConn(ctx)
 }
 

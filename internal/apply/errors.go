@@ -101,6 +101,11 @@ func (a *Applier) explain(s step, err error) error {
 	if !errors.As(err, &pe) {
 		return fmt.Errorf("apply to target: %w", err)
 	}
+	if pe.Where != "" { // a function spoke, and it may choose any SQLSTATE and quote any value
+		silent := *pe
+		silent.Message = "a function or type of the target raised an error"
+		pe, err = &silent, &silent
+	}
 	err = postgres.Explain(err)
 	switch {
 	case strings.HasPrefix(pe.Code, "57"), strings.HasPrefix(pe.Code, "08"), s.op == 0:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -47,8 +48,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Applier, error) {
 	a := newApplier(cfg, conn, log)
 	for _, prepare := range []func(context.Context) error{a.identify, a.migrate, a.lock, a.configure, a.verify} {
 		if err := prepare(ctx); err != nil {
-			a.closeConn(ctx)
-			return nil, err
+			return nil, errors.Join(err, a.closeConn(ctx))
 		}
 	}
 	return a, nil

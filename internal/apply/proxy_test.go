@@ -25,21 +25,15 @@ func cutAtCommit(t *testing.T, target string, forward bool) string {
 	}
 	var wg sync.WaitGroup
 	server := u.Host
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
+	wg.Go(func() {
 		for {
 			client, err := l.Accept()
 			if err != nil {
 				return
 			}
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				relay(client, server, forward)
-			}()
+			wg.Go(func() { relay(client, server, forward) })
 		}
-	}()
+	})
 	t.Cleanup(func() {
 		_ = l.Close()
 		wg.Wait()
@@ -57,9 +51,7 @@ func relay(client net.Conn, server string, forward bool) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	silent := false
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
+	wg.Go(func() {
 		buf := make([]byte, 64<<10)
 		for {
 			n, err := up.Read(buf)
@@ -73,7 +65,7 @@ func relay(client net.Conn, server string, forward bool) {
 				return
 			}
 		}
-	}()
+	})
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := client.Read(buf)
