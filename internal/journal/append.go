@@ -150,7 +150,7 @@ func (j *Journal) Discard() error {
 // seal closes the tail. What a crash means at each step:
 //
 //	before the seal is fsynced   it is torn, and cut by the next Open; or whole, as afterwards
-//	afterwards                   the newest segment is sealed, and the next Append creates one
+//	after that                   the newest segment is sealed, and the next Append creates one
 func (j *Journal) seal() error {
 	j.syncing.Lock()
 	defer j.syncing.Unlock()

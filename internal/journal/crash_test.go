@@ -54,6 +54,9 @@ func examine(fs *crashfs.FS, durable position.LSN, attempted int) error {
 		return fmt.Errorf("open: %w", err)
 	}
 	defer func() { _ = j.Close(context.Background()) }()
+	if v, err := journal.OpenReadOnly(fs, dir); err != nil || v.Bytes() != j.Bytes() {
+		return fmt.Errorf("the journal counts %d bytes, a view %v: %w", j.Bytes(), v, err)
+	}
 	last := number(j.End())
 	if j.End() < durable || last > attempted {
 		return fmt.Errorf("opened at transaction %d; %d was durable, %d were appended", last, number(durable), attempted)
@@ -78,7 +81,7 @@ func examine(fs *crashfs.FS, durable position.LSN, attempted int) error {
 
 func modes() []crashfs.Mode {
 	var all []crashfs.Mode
-	for _, names := range []bool{false, true} {
+	for _, names := range []crashfs.Names{crashfs.Before, crashfs.After, crashfs.Mixed} {
 		all = append(all, crashfs.Mode{Names: names})
 		for _, bytes := range []crashfs.Bytes{crashfs.Torn, crashfs.Zeros, crashfs.Hole, crashfs.Overlay} {
 			for _, n := range []int{0, 1, 80, 200, 1 << 20} {
@@ -110,6 +113,62 @@ func TestCrashAtEveryStep(t *testing.T) {
 				t.Fatalf("step %d, %+v: %v", step, mode, err)
 			}
 		}
+		if err := killed(fs.Kill(), durable, attempted); err != nil {
+			t.Fatalf("step %d, killed: %v", step, err)
+		}
+	}
+}
+
+// killed opens what a process that died left in the cache: what it then says to be durable survives a crash.
+func killed(fs *crashfs.FS, durable position.LSN, attempted int) error {
+	j, b, err := open(fs, small())
+	if err != nil {
+		return err
+	}
+	m, _ := b.Get(progress.Journal)
+	after := fs.Crash(crashfs.Mode{})
+	_ = j.Close(context.Background())
+	return examine(after, max(durable, m.Stored), attempted)
+}
+
+// What was written while an fsync ran is not called durable when it returns.
+func TestFsyncCoversWhatWasBefore(t *testing.T) {
+	fs := crashfs.New()
+	j, b := mustOpen(t, fs, small())
+	first, resumeFirst := fs.Pause()
+	mustAdd(t, j, 1, 1)
+	<-first
+	mustAdd(t, j, 2, 2)
+	second, resumeSecond := fs.Pause()
+	resumeFirst()
+	<-second
+	mustAwait(t, j, b, 1)
+	if durable, _ := j.Durable(); durable != end(1) {
+		t.Errorf("durable is %s while the fsync of the second transaction runs", durable)
+	}
+	resumeSecond()
+	mustAwait(t, j, b, 2)
+}
+
+// Parts that an fsync had taken to the disk are cut from the disk before Discard returns.
+func TestDiscardIsDurable(t *testing.T) {
+	fs := crashfs.New()
+	j, b := mustOpen(t, fs, small())
+	mustAdd(t, j, 1, 2)
+	mustAwait(t, j, b, 2)
+	name := dir + "/0000000000000001.tms"
+	complete := len(fs.Content(name))
+	for _, a := range transaction(3)[:2] {
+		if err := j.Append(a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fs.SetContent(name, fs.Content(name)) // as an fsync does
+	if err := j.Discard(); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(fs.Crash(crashfs.Mode{}).Content(name)); got != complete {
+		t.Errorf("%d bytes are on the disk, the last transaction ends at %d", got, complete)
 	}
 }
 
@@ -129,17 +188,17 @@ func TestCrashWhileRecovering(t *testing.T) {
 			durable, attempted = m.Stored, n
 		}
 		halted = err != nil
-		for _, first := range []crashfs.Mode{{}, {Names: true}, {Bytes: crashfs.Torn, N: 100, Names: true}, {Bytes: crashfs.Hole, N: 100, Names: true}} {
+		for _, first := range []crashfs.Mode{{}, {Names: crashfs.After}, {Bytes: crashfs.Torn, N: 100, Names: crashfs.After}, {Bytes: crashfs.Hole, N: 100, Names: crashfs.After}} {
 			left := fs.Crash(first)
 			for again := 0; ; again++ {
-				second := left.Crash(crashfs.Mode{Names: true, Bytes: crashfs.Torn, N: 1 << 20}) // a copy
+				second := left.Crash(crashfs.Mode{Names: crashfs.After, Bytes: crashfs.Torn, N: 1 << 20}) // a copy
 				second.Halt(again)
 				j, _, err := open(second, small())
 				if err == nil {
 					_ = j.Close(context.Background())
 					break
 				}
-				for _, mode := range []crashfs.Mode{{}, {Names: true}, {Bytes: crashfs.Torn, N: 5, Names: true}, {Bytes: crashfs.Overlay, N: 5, Names: true}} {
+				for _, mode := range []crashfs.Mode{{}, {Names: crashfs.After}, {Bytes: crashfs.Torn, N: 5, Names: crashfs.After}, {Bytes: crashfs.Overlay, N: 5, Names: crashfs.After}} {
 					if err := examine(second.Crash(mode), durable, attempted); err != nil {
 						t.Fatalf("step %d, %+v, then step %d, %+v: %v", step, first, again, mode, err)
 					}
@@ -159,7 +218,7 @@ func TestTornAtEveryByte(t *testing.T) {
 	j, b := mustOpen(t, fs, cfg)
 	mustAdd(t, j, 1, known)
 	mustAwait(t, j, b, known)
-	resume := fs.Pause()
+	_, resume := fs.Pause()
 	defer resume()
 	mustAdd(t, j, known+1, n)
 	for _, a := range transaction(n + 1)[:2] {

@@ -36,8 +36,7 @@ func newMetrics(reg prometheus.Registerer) (metrics, error) {
 
 func register[C prometheus.Collector](reg prometheus.Registerer, c C) (C, error) {
 	err := reg.Register(c)
-	var twice prometheus.AlreadyRegisteredError
-	if errors.As(err, &twice) {
+	if twice, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 		if old, ok := twice.ExistingCollector.(C); ok {
 			return old, nil
 		}

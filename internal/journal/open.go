@@ -98,20 +98,17 @@ func (j *Journal) recoverLast(number uint64) (removed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("open segment: %w", err)
 	}
-	size, err := f.Size()
-	if e, ok := f.(vfs.Evicter); ok && err == nil {
-		err = e.Evict()
-	}
+	size, err := trueSize(f)
 	if err != nil {
 		_ = f.Close() // only read
 		return false, fmt.Errorf("open segment: %w", err)
 	}
 	header, err := segment.ReadHeader(name, f, size)
 	if err != nil {
-		unborn, uerr := segment.Unborn(f, size)
+		unborn := leftover(err, f, size)
 		_ = f.Close() // only read
-		if !unborn || uerr != nil || errors.Is(err, segment.ErrFormat) {
-			return false, errors.Join(err, uerr)
+		if !unborn {
+			return false, err
 		}
 		return true, j.removeUnborn(name, number)
 	}
@@ -120,6 +117,25 @@ func (j *Journal) recoverLast(number uint64) (removed bool, err error) {
 		_ = f.Close() // fsynced, or only read
 	}
 	return false, err
+}
+
+// trueSize makes sure that what is read from now on comes from the disk, and returns the file's size.
+func trueSize(f vfs.File) (int64, error) {
+	if e, ok := f.(vfs.Evicter); ok {
+		if err := e.Evict(); err != nil {
+			return 0, err
+		}
+	}
+	return f.Size()
+}
+
+// leftover reports whether a file whose header gave err is what an interrupted creation leaves, and no damage.
+func leftover(err error, f vfs.File, size int64) bool {
+	if _, ok := errors.AsType[*segment.CorruptionError](err); !ok {
+		return false
+	}
+	unborn, err := segment.Unborn(f, size)
+	return unborn && err == nil
 }
 
 func (j *Journal) removeUnborn(name string, number uint64) error {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -70,7 +71,7 @@ func (s *shelf) limit(h *held) int64 {
 func (s *shelf) choose(r *Reader, after position.LSN) (held, int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil && s.err != errEnd {
+	if s.err != nil && !errors.Is(s.err, errEnd) {
 		return held{}, 0, s.err
 	}
 	oldest := s.segments[0].header.After

@@ -72,10 +72,8 @@ func (v *View) loadLast(f vfs.File, size int64, number uint64) (unborn bool, err
 	name := v.path(number)
 	s, err := segment.Recover(name, f, size)
 	if err != nil {
-		if s == nil && !errors.Is(err, segment.ErrFormat) {
-			if unborn, uerr := segment.Unborn(f, size); unborn && uerr == nil {
-				return true, nil
-			}
+		if s == nil && leftover(err, f, size) {
+			return true, nil
 		}
 		return false, err
 	}

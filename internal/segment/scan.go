@@ -65,7 +65,7 @@ func (l *ledger) undefined(f *Frame) string {
 // finish makes the Scan of a walk that ended with err.
 func finish(r *Reader, l *ledger, err error) (*Scan, error) {
 	s := &Scan{Header: r.header, LastTime: l.time, ledger: l}
-	if err != io.EOF && !errors.As(err, &s.Stop) {
+	if !errors.Is(err, io.EOF) && !errors.As(err, &s.Stop) {
 		return nil, err
 	}
 	s.Totals = l.footer()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"path"
+	"slices"
 )
 
 // Bytes says what a crash leaves of a file's unsynced bytes.
@@ -27,9 +28,21 @@ const (
 type Mode struct {
 	Bytes Bytes
 	N     int
-	// Names keeps names that were created or removed and not synced.
-	Names bool
+	Names Names
 }
+
+// Names says what a crash leaves of names that were created or removed and not synced.
+type Names int
+
+// What can be left of unsynced names.
+const (
+	// Before: all as they were synced.
+	Before Names = iota
+	// After: all as they were at last.
+	After
+	// Mixed: in the order of the names, every second change is lost, the first one as well.
+	Mixed
+)
 
 // Crash returns a new file system with what the mode says is left of this one, everything in it durable and unlocked.
 // This one halts.
@@ -39,12 +52,8 @@ func (f *FS) Crash(m Mode) *FS {
 	f.halt = f.steps
 	after := New()
 	for name, d := range f.dirs {
-		names := d.synced
-		if m.Names {
-			names = d.names
-		}
 		left := newDir()
-		for base, n := range names {
+		for base, n := range m.names(d) {
 			data := m.content(n)
 			left.names[base] = &node{data: data, synced: bytes.Clone(data)}
 		}
@@ -52,6 +61,57 @@ func (f *FS) Crash(m Mode) *FS {
 		after.dirs[name] = left
 	}
 	return after
+}
+
+func (m Mode) names(d *dir) map[string]*node {
+	switch m.Names {
+	case Before:
+		return d.synced
+	case After:
+		return d.names
+	}
+	both := maps.Clone(d.synced)
+	maps.Copy(both, d.names)
+	changes := 0
+	for _, base := range slices.Sorted(maps.Keys(both)) {
+		was, is := d.synced[base], d.names[base]
+		if was == is {
+			continue
+		}
+		if changes%2 == 0 {
+			is = was
+		}
+		changes++
+		both[base] = is
+		if is == nil {
+			delete(both, base)
+		}
+	}
+	return both
+}
+
+// Kill returns the file system as the next process finds it when one has died and the machine has not: everything that
+// was written is there, synced or not, and unlocked. This one halts.
+func (f *FS) Kill() *FS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.halt = f.steps
+	next := New()
+	copies := map[*node]*node{}
+	copied := func(names map[string]*node) map[string]*node {
+		out := map[string]*node{}
+		for base, n := range names {
+			if copies[n] == nil {
+				copies[n] = &node{data: bytes.Clone(n.data), synced: bytes.Clone(n.synced), rotten: n.rotten}
+			}
+			out[base] = copies[n]
+		}
+		return out
+	}
+	for name, d := range f.dirs {
+		next.dirs[name] = &dir{names: copied(d.names), synced: copied(d.synced)}
+	}
+	return next
 }
 
 func (m Mode) content(n *node) []byte {

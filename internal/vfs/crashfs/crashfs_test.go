@@ -60,17 +60,22 @@ func TestCrashModes(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for kept, want := range map[bool][]string{false: {"old", "removed"}, true: {"new", "old"}} {
+	for names, want := range map[crashfs.Names][]string{
+		crashfs.Before: {"old", "removed"}, crashfs.After: {"new", "old"}, crashfs.Mixed: {"old"},
+	} {
 		f := crashfs.New()
 		create(t, f, "/old", "1")
 		create(t, f, "/removed", "2")
 		must(t, f.SyncDir("/"))
 		must(t, create(t, f, "/new", "3").Sync())
 		must(t, f.Remove("/removed"))
-		names, err := f.Crash(crashfs.Mode{Names: kept}).Names("/")
+		left, err := f.Crash(crashfs.Mode{Names: names}).Names("/")
 		must(t, err)
-		if !slices.Equal(names, want) {
-			t.Errorf("names kept %v: %q, want %q", kept, names, want)
+		if !slices.Equal(left, want) {
+			t.Errorf("names %d: %q, want %q", names, left, want)
+		}
+		if left, err := f.Kill().Names("/"); err != nil || !slices.Equal(left, []string{"new", "old"}) {
+			t.Errorf("after a kill: %q, %v", left, err)
 		}
 	}
 }
@@ -105,5 +110,27 @@ func TestHalt(t *testing.T) {
 	must(t, file.Sync())
 	if err := file.Sync(); !errors.Is(err, crashfs.ErrHalted) {
 		t.Errorf("behind the halt: %v", err)
+	}
+}
+
+// What was written while a Sync ran is not made durable by it; a kill loses nothing, and a crash after it what was never synced.
+func TestPauseAndKill(t *testing.T) {
+	f := crashfs.New()
+	file := create(t, f, "/a", "1")
+	must(t, f.SyncDir("/"))
+	entered, resume := f.Pause()
+	done := make(chan error)
+	go func() { done <- file.Sync() }()
+	<-entered
+	_, err := file.WriteAt([]byte("2"), 1)
+	must(t, err)
+	resume()
+	must(t, <-done)
+	killed := f.Kill()
+	if got := string(killed.Content("/a")); got != "12" {
+		t.Errorf("after a kill: %q", got)
+	}
+	if got := string(killed.Crash(crashfs.Mode{}).Content("/a")); got != "1" {
+		t.Errorf("after a crash: %q", got)
 	}
 }

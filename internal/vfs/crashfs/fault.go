@@ -2,6 +2,7 @@ package crashfs
 
 import (
 	"errors"
+	"sync"
 )
 
 // Op is an operation that can fail or be the last before a crash.
@@ -48,22 +49,29 @@ func (f *FS) Halt(step int) {
 	f.halt = step
 }
 
-// Pause lets every Sync of a file wait until resume is called: what is written stays unsynced for so long.
-func (f *FS) Pause() (resume func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	paused := make(chan struct{})
-	f.paused = paused
-	return func() { close(paused) }
+// pause holds Syncs.
+type pause struct {
+	once    sync.Once
+	entered chan struct{}
+	over    chan struct{}
 }
 
-func (f *FS) waitPause() {
-	f.mu.Lock()
-	paused := f.paused
-	f.mu.Unlock()
-	if paused != nil {
-		<-paused
+func (p *pause) wait() {
+	if p == nil {
+		return
 	}
+	p.once.Do(func() { close(p.entered) })
+	<-p.over
+}
+
+// Pause lets every Sync of a file that begins from now on wait until resume is called, and then make durable what had been written
+// when it began. entered is closed when the first one waits. A new Pause takes the place of the one before for Syncs that begin later.
+func (f *FS) Pause() (entered <-chan struct{}, resume func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := &pause{entered: make(chan struct{}), over: make(chan struct{})}
+	f.pause = p
+	return p.entered, func() { close(p.over) }
 }
 
 // Steps is how many steps were taken so far.

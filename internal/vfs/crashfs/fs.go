@@ -2,6 +2,7 @@ package crashfs
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"io/fs"
 	"maps"
@@ -21,7 +22,7 @@ type FS struct {
 	halt   int
 	counts map[Op]int
 	faults []*Fault
-	paused chan struct{} // closed at the end of a pause
+	pause  *pause
 }
 
 type dir struct {
@@ -209,9 +210,12 @@ func (f *file) WriteAt(p []byte, place int64) (int, error) {
 	return len(p), err
 }
 
-// Sync makes the content durable.
+// Sync makes durable what was written before it began.
 func (f *file) Sync() error {
-	f.fs.waitPause()
+	f.fs.mu.Lock()
+	written, wait := bytes.Clone(f.node.data), f.fs.pause
+	f.fs.mu.Unlock()
+	wait.wait()
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if err := f.use("sync"); err != nil {
@@ -219,12 +223,22 @@ func (f *file) Sync() error {
 	}
 	persist, err := f.fs.step(Sync, f.name)
 	if !f.node.rotten && (err == nil || persist) {
-		f.node.synced = bytes.Clone(f.node.data)
+		f.node.synced = written
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrHalted) {
 		f.node.rotten = true
 	}
 	return err
+}
+
+// Evict forgets what a failed Sync left in the cache, so that reads show what is really durable.
+func (f *file) Evict() error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if f.node.rotten {
+		f.node.data, f.node.rotten = bytes.Clone(f.node.synced), false
+	}
+	return f.use("evict")
 }
 
 // Truncate sets the size.
