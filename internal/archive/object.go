@@ -17,7 +17,8 @@ type Object struct {
 	// After is the end LSN up to which everything is in earlier objects, Last that of the last transaction here.
 	After position.LSN `json:"after"`
 	Last  position.LSN `json:"last"`
-	// MinTime and MaxTime are the smallest and largest commit time; both zero without transactions.
+	// MinTime and MaxTime are the smallest and largest commit time; both zero when nothing was committed. Frontiers move Last
+	// and are counted in Transactions, but their times are not commit times.
 	MinTime      time.Time `json:"min_time,omitzero"`
 	MaxTime      time.Time `json:"max_time,omitzero"`
 	Transactions uint64    `json:"transactions"`

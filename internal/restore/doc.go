@@ -19,5 +19,5 @@
 //     leaves a target without a progress row: not empty, begun again with Force.
 //  3. The progress row at the base's LSN, then the transactions behind it through package apply, which moves the progress row
 //     with them. A crash leaves a consistent database of an earlier moment, which the progress row names.
-//  4. Sequences are put ahead of every value known to have been drawn.
+//  4. Sequences are put ahead of every value known to have been drawn, and of every value in the columns that they feed.
 package restore

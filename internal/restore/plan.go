@@ -57,7 +57,7 @@ func Make(bases []archive.Manifest, objects []archive.Object, target Target) (Pl
 		return Plan{}, unreachable(target, "%s; %s", reason, covered(bases, objects))
 	}
 	for _, o := range run[end:] {
-		plan.Inverted = plan.Inverted || target.Time != 0 && o.Transactions > 0 && !o.MinTime.After(target.Time.Time())
+		plan.Inverted = plan.Inverted || target.Time != 0 && !o.MinTime.IsZero() && !o.MinTime.After(target.Time.Time())
 	}
 	return plan, nil
 }

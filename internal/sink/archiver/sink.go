@@ -106,7 +106,8 @@ func (s *Sink) connect(ctx context.Context) error {
 
 // accept refuses an archive behind whose end our journal cannot go on.
 func (s *Sink) accept(last archive.Object) error {
-	if last.Slot != s.stream.Slot || last.Generation != s.stream.Generation {
+	other := last.Generation != s.stream.Generation && last.Generation != 0 && s.stream.Generation != 0 // 0: not known
+	if other || last.Slot != s.stream.Slot {
 		return fmt.Errorf("open archive: %s came through slot %q made at %s, the journal through slot %q made at %s, "+
 			"and changes between the two may be missing; use another prefix: %w",
 			last.Key, last.Slot, last.Generation, s.stream.Slot, s.stream.Generation, archive.ErrForeign)

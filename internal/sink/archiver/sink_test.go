@@ -3,7 +3,9 @@ package archiver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,14 +19,21 @@ import (
 	"tidemark/internal/objstore/s3/s3test"
 	"tidemark/internal/pgoutput"
 	"tidemark/internal/position"
+	"tidemark/internal/postgres/pgtest"
 	"tidemark/internal/segment"
 	"tidemark/internal/sink"
 	"tidemark/internal/sink/sinktest"
 )
 
 func TestMain(m *testing.M) {
+	code := pgtest.Main(m)
 	// The HTTP client keeps connections for later requests.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+	err := goleak.Find(goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+	if err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 var testStream = Stream{SystemID: "7000000000000000001", Timeline: 1, Database: "app", ServerVersion: 170000, Slot: "tidemark", Generation: 0x10}
