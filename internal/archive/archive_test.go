@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,8 +125,8 @@ func TestObjectsFromIndexAndTail(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) {
 		t.Fatalf("objects differ, %v", err)
 	}
-	if gets.n != 1+1+3 {
-		t.Errorf("listing %d objects took %d requests for objects, want one for identity, index and each of the 3 that no index lists", len(want), gets.n)
+	if n := gets.n.Load(); n != 1+1+3 {
+		t.Errorf("listing %d objects took %d requests for objects, want one for identity, index and each of the 3 that no index lists", len(want), n)
 	}
 	tail, err := openStore(t, bucket).Tail(t.Context())
 	if err != nil || *tail.Last != want[len(want)-1] || len(tail.Unindexed) != 3 || tail.NextIndex != 2 {
@@ -135,11 +136,11 @@ func TestObjectsFromIndexAndTail(t *testing.T) {
 
 type counting struct {
 	objstore.Bucket
-	n int
+	n atomic.Int64
 }
 
 func (c *counting) Get(ctx context.Context, key string) (io.ReadCloser, error) {
-	c.n++
+	c.n.Add(1)
 	return c.Bucket.Get(ctx, key)
 }
 

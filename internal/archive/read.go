@@ -109,8 +109,7 @@ func belongs(h segment.Header, identity Identity, o Object) error {
 }
 
 func explainObject(key string, err error) error {
-	var damaged *segment.CorruptionError
-	if errors.As(err, &damaged) {
+	if damaged, ok := errors.AsType[*segment.CorruptionError](err); ok {
 		return fmt.Errorf("read %s: %w at byte %d: %s", key, ErrCorrupt, damaged.Position, damaged.Reason)
 	}
 	return fmt.Errorf("read %s: %w", key, err)

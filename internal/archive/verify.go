@@ -58,7 +58,7 @@ type verifier struct {
 	done, total int
 }
 
-func (v *verifier) problem(key, format string, args ...any) {
+func (v *verifier) problemf(key, format string, args ...any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.report.Problems = append(v.report.Problems, Problem{Key: key, Reason: fmt.Sprintf(format, args...)})
@@ -81,7 +81,7 @@ func (v *verifier) journal(ctx context.Context) error {
 		return err
 	}
 	for _, key := range set.bad {
-		v.problem(key, "index object is damaged")
+		v.problemf(key, "index object is damaged")
 	}
 	listed, err := v.store.list(ctx, "")
 	if err != nil {
@@ -118,10 +118,10 @@ func (v *verifier) chain(found []Object, set indexSet) {
 	before := Object{Last: found[0].After}
 	for _, o := range found {
 		if o.Damage != "" {
-			v.problem(o.Key, "%s", o.Damage)
+			v.problemf(o.Key, "%s", o.Damage)
 		} else if before.Damage == "" {
 			if reason := o.Follows(before); reason != "" {
-				v.problem(JournalKey(before.Sequence+1), "%s", reason)
+				v.problemf(JournalKey(before.Sequence+1), "%s", reason)
 			}
 		}
 		before = o
@@ -131,14 +131,14 @@ func (v *verifier) chain(found []Object, set indexSet) {
 		newest = max(newest, n)
 	}
 	if newest > before.Sequence {
-		v.problem(JournalKey(before.Sequence+1), "missing, although an index lists objects up to %s", JournalKey(newest))
+		v.problemf(JournalKey(before.Sequence+1), "missing, although an index lists objects up to %s", JournalKey(newest))
 	}
 }
 
 func (v *verifier) bases(ctx context.Context) error {
 	bases, err := v.store.Bases(ctx)
 	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrForeign) {
-		v.problem(BasePrefix, "%v", err)
+		v.problemf(BasePrefix, "%v", err)
 		return nil
 	}
 	if err != nil {
@@ -154,7 +154,7 @@ func (v *verifier) bases(ctx context.Context) error {
 		_, err := v.store.ReadPart(ctx, parts[i])
 		switch {
 		case errors.Is(err, ErrCorrupt), errors.Is(err, objstore.ErrNotFound):
-			v.problem(parts[i].Key, "%v", err)
+			v.problemf(parts[i].Key, "%v", err)
 		case err != nil:
 			return err
 		}

@@ -7,10 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"tidemark/internal/archive"
 	"tidemark/internal/position"
 	"tidemark/internal/segment"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var zero = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 

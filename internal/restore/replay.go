@@ -20,7 +20,6 @@ type replayer struct {
 	run     *restore
 	decoder *pgoutput.Decoder // one for all objects: a relation that stays the same keeps its value
 	seen    map[*change.Relation]int
-	last    position.Time // commit time of the last transaction, 0 for none
 	latest  position.Time // largest commit time so far
 	open    bool          // a transaction was begun
 	reached bool          // the target lies before what comes

@@ -43,8 +43,7 @@ func explain(what, key string, err error) error {
 	case status != 0:
 		return fmt.Errorf("%s %s: object store answers %s %s (HTTP %d)", what, key, code, message, status)
 	}
-	var network *url.Error
-	if errors.As(err, &network) {
+	if network, ok := errors.AsType[*url.Error](err); ok {
 		return fmt.Errorf("%s %s: reach object store: %w", what, key, network.Err)
 	}
 	return fmt.Errorf("%s %s: %w", what, key, err)
