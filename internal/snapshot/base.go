@@ -59,14 +59,13 @@ type base struct {
 	BaseOptions
 	told Progress
 
-	taken    *Exported
-	source   *sessions
+	*taken
 	to       *archive.Base
 	manifest archive.Manifest
 }
 
 func (b *base) export(ctx context.Context) (err error) {
-	if b.taken, err = Export(ctx, b.SourceURL, b.Log); err != nil {
+	if b.taken, err = take(ctx, b.SourceURL, b.Publication, b.Jobs, b.Log); err != nil {
 		return err
 	}
 	b.to = archive.NewBase(b.Bucket, b.taken.LSN)
@@ -74,20 +73,13 @@ func (b *base) export(ctx context.Context) (err error) {
 		SystemID: b.taken.SystemID, Timeline: b.taken.Timeline, Database: b.taken.Database,
 		ServerVersion: int(b.taken.Version), Encoding: b.taken.Encoding, Time: b.taken.Time,
 	}
-	pre, post, err := schema(ctx, b.SourceURL, b.taken)
-	if err != nil {
-		return err
-	}
-	if b.source, err = open(ctx, b.SourceURL, b.taken, b.Publication, b.Jobs, b.Log); err != nil {
-		return err
-	}
 	if b.manifest.Sequences, err = sequences(ctx, b.source.conns[0]); err != nil {
 		return err
 	}
-	if b.manifest.SchemaPre, err = b.store(ctx, archive.SchemaPreName, pre, 0); err != nil {
+	if b.manifest.SchemaPre, err = b.store(ctx, archive.SchemaPreName, b.pre, 0); err != nil {
 		return err
 	}
-	b.manifest.SchemaPost, err = b.store(ctx, archive.SchemaPostName, post, 0)
+	b.manifest.SchemaPost, err = b.store(ctx, archive.SchemaPostName, b.post, 0)
 	return err
 }
 
@@ -124,11 +116,8 @@ func (b *base) rows(ctx context.Context) error {
 }
 
 func (b *base) close() {
-	if b.source != nil {
-		b.source.release()
-	}
 	if b.taken != nil {
-		if err := b.taken.Close(); err != nil {
+		if err := b.taken.close(); err != nil {
 			b.Log.Warn("close snapshot", "error", err)
 		}
 	}

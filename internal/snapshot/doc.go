@@ -8,13 +8,14 @@
 //
 // The order, and what a crash at each step leaves:
 //
-//  1. Export the snapshot. It waits for the write transactions that are open. A crash leaves nothing: the slot is temporary.
-//  2. Dump the schema with the snapshot.
+//  1. Dump the schema. It comes first because pg_dump takes locks of its own, and would wait behind whoever waits for ours.
+//  2. Export the snapshot. It waits for the write transactions that are open. A crash leaves nothing: the slot is temporary.
 //  3. Import the snapshot in every copying session and lock all tables in ACCESS SHARE mode, so that no TRUNCATE, ALTER or
 //     rewrite can pass under the copy; those are not seen by a snapshot, and COPY would miss rows. Then compare the
-//     catalogs as the snapshot sees them with the catalogs of now: what slipped in between 1 and 3 is refused.
-//     The first session waits for its locks, the others do not: behind a TRUNCATE that waits for the first they would
-//     wait for ever.
+//     catalogs as the snapshot sees them with those of now and those before the dump: when anything slipped in, the
+//     snapshot is thrown away and taken again.
+//     The first session waits for its locks, the others only for a moment: behind a TRUNCATE that waits for the first
+//     they would wait for ever. Then all give up their locks, and begin again behind it.
 //  4. Standby: schema before the rows, rows, schema after the rows, sequences. A crash leaves a target that has no progress row: not
 //     seeded, refused by the standby sink, and begun again with force.
 //     Base: schema and rows in parts. A crash leaves parts that no manifest names, which nobody reads.

@@ -178,24 +178,70 @@ end $$`)
 	}
 }
 
-// TestChangedBetween: what slips in between snapshot and locks is refused.
+// TestChangedBetween: what slips in between snapshot and locks, or between schema and locks, is seen.
 func TestChangedBetween(t *testing.T) {
 	pgtest.Each(t, func(t *testing.T, major int) {
-		for _, change := range []string{"truncate plain", "alter table plain add column more int", "vacuum full part_low", "alter table gen rename column b to c"} {
-			url := source(t, major)
+		url := source(t, major)
+		now := session(t, url)
+		for _, test := range []struct {
+			change  string
+			altered bool
+		}{
+			{"truncate plain", false}, {"vacuum full part_low", false}, {"alter table nothing alter id type bigint", true}, {"alter table plain add column more int", true},
+			{"alter table gen rename column b to c", true}, {"alter table ident replica identity full", true}, {"create table another (i int primary key)", true},
+		} {
+			tables, err := Tables(t.Context(), now, "tidemark")
+			if err != nil {
+				t.Fatal(err)
+			}
+			before, err := shapes(t.Context(), now, tables)
+			if err != nil {
+				t.Fatal(err)
+			}
 			taken, err := Export(t.Context(), url, discard())
 			if err != nil {
 				t.Fatal(err)
 			}
-			pgtest.Exec(t, url, change)
-			if _, err := open(t.Context(), url, taken, "tidemark", 2, discard()); !errors.Is(err, ErrChanged) {
-				t.Errorf("%s: open gives %v", change, err)
+			pgtest.Exec(t, url, test.change)
+			s, err := open(t.Context(), url, taken, "tidemark", 2, discard())
+			if err != nil {
+				t.Fatal(err)
 			}
+			if err := s.unchanged(t.Context(), now); !errors.Is(err, ErrChanged) && !strings.HasPrefix(test.change, "create") {
+				t.Errorf("%s after the snapshot: %v", test.change, err)
+			}
+			s.release()
 			if err := taken.Close(); err != nil {
+				t.Error(err)
+			}
+			// The next snapshot has it, and is refused only where the schema does not fit.
+			next, err := takeRows(t.Context(), now, url, "tidemark", 2, discard())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := next.source.defined(t.Context(), before); errors.Is(err, ErrChanged) != test.altered {
+				t.Errorf("%s after the schema: %v", test.change, err)
+			}
+			if err := next.close(); err != nil {
 				t.Error(err)
 			}
 		}
 	})
+}
+
+// TestTakeAmongTruncates: a table that is truncated all the time does not keep the snapshot from being taken.
+func TestTakeAmongTruncates(t *testing.T) {
+	url := source(t, 0)
+	pgtest.Exec(t, url, "create table busy (i int primary key)")
+	stop := load(t, url, "truncate public.busy; insert into public.busy values (1); commit; select pg_sleep(0.2)")
+	ready, err := take(t.Context(), url, "tidemark", 3, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ready.close(); err != nil {
+		t.Error(err)
+	}
+	stop()
 }
 
 // TestLocksGiveWay: a TRUNCATE that waits between the sessions' locks gets through, instead of all waiting for ever.
@@ -225,7 +271,7 @@ func TestLocksGiveWay(t *testing.T) {
 	both := &sessions{conns: append(first.conns, second)}
 	err = both.lock(t.Context(), taken, "tidemark", discard())
 	if err == nil { // the first session gave its lock up in between, and TRUNCATE came first
-		err = both.unchanged(t.Context(), url)
+		err = both.unchanged(t.Context(), session(t, url))
 	}
 	if postgres.Code(err) != lockNotAvailable && !errors.Is(err, ErrChanged) {
 		t.Errorf("locks behind a waiting TRUNCATE: %v", err)

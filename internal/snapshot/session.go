@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -38,8 +39,7 @@ type sessions struct {
 // lockTries bounds how often the sessions give up their locks for a statement that waits between them.
 const lockTries = 20
 
-// open opens n sessions in the snapshot, locks the published tables in all of them and checks that nothing slipped in
-// before the locks. n is at least 1.
+// open opens n sessions in the snapshot and locks the published tables in all of them. n is at least 1.
 func open(ctx context.Context, url string, e *Exported, publication string, n int, log *slog.Logger) (_ *sessions, err error) {
 	s := &sessions{}
 	defer func() {
@@ -55,15 +55,11 @@ func open(ctx context.Context, url string, e *Exported, publication string, n in
 		s.conns = append(s.conns, conn)
 	}
 	for range lockTries {
-		err = s.lock(ctx, e, publication, log)
-		if postgres.Code(err) != lockNotAvailable {
+		if err = s.lock(ctx, e, publication, log); postgres.Code(err) != lockNotAvailable {
 			break
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return s, s.unchanged(ctx, url)
+	return s, err
 }
 
 const lockNotAvailable = "55P03"
@@ -84,15 +80,32 @@ func (s *sessions) lock(ctx context.Context, e *Exported, publication string, lo
 		names[i] = "only " + t.ident()
 	}
 	command := "lock table " + strings.Join(names, ", ") + " in access share mode"
+	stop := announce(log, "waiting for locks on the source's tables")
+	defer stop()
+	errs := make([]error, len(s.conns))
+	var all sync.WaitGroup
 	for i, conn := range s.conns {
-		if i == 1 {
-			command += " nowait"
-		}
-		stop := announce(log, "waiting for locks on the source's tables")
-		_, err := conn.Exec(ctx, command)
-		stop()
+		// All ask at the same moment, so that hardly anybody gets in between.
+		all.Go(func() { errs[i] = lockTables(ctx, conn, command, i > 0) })
+	}
+	all.Wait()
+	for _, err := range errs {
 		if err != nil {
-			return fmt.Errorf("lock the source's tables: %w", postgres.Explain(err))
+			return fmt.Errorf("lock the source's tables: %w", err)
+		}
+	}
+	return nil
+}
+
+// lockTables waits for the locks; with brief only for a moment.
+func lockTables(ctx context.Context, conn *pgx.Conn, command string, brief bool) error {
+	commands := []string{command}
+	if brief {
+		commands = []string{"set local lock_timeout = '200ms'", command, "set local lock_timeout = 0"}
+	}
+	for _, c := range commands {
+		if _, err := conn.Exec(ctx, c); err != nil {
+			return postgres.Explain(err)
 		}
 	}
 	return nil
@@ -115,17 +128,12 @@ func begin(ctx context.Context, conn *pgx.Conn, snapshot string) error {
 	return nil
 }
 
-// ErrChanged says that a table was truncated, rewritten, altered or dropped between the snapshot and the locks. Taking a new
-// snapshot mends it.
-var ErrChanged = errors.New("table was altered, truncated or dropped while the snapshot was taken")
+// ErrChanged says that a table was altered, dropped, truncated or rewritten again and again between the snapshot and the locks.
+// Trying again later may succeed.
+var ErrChanged = errors.New("table was altered, dropped, truncated or rewritten while the snapshot was taken")
 
-// unchanged compares the catalogs that the snapshot sees with those of now, which our locks keep as they are.
-func (s *sessions) unchanged(ctx context.Context, url string) error {
-	now, err := postgres.Connect(ctx, url, application)
-	if err != nil {
-		return fmt.Errorf("connect to source: %w", err)
-	}
-	defer closeSession(now)
+// unchanged compares the tables as the snapshot sees them with those of now, which our locks keep as they are.
+func (s *sessions) unchanged(ctx context.Context, now *pgx.Conn) error {
 	seen, err := shapes(ctx, s.conns[0], s.tables)
 	if err != nil {
 		return err
@@ -136,8 +144,25 @@ func (s *sessions) unchanged(ctx context.Context, url string) error {
 	}
 	for _, t := range s.tables {
 		if seen[t.oid] != current[t.oid] {
-			return fmt.Errorf("compare table %s: %w; run again", t, ErrChanged)
+			return fmt.Errorf("compare table %s: %w", t, ErrChanged)
 		}
+	}
+	return nil
+}
+
+// defined compares the tables in the snapshot with their definitions at an earlier time.
+func (s *sessions) defined(ctx context.Context, before map[uint32]shape) error {
+	seen, err := shapes(ctx, s.conns[0], s.tables)
+	if err != nil {
+		return err
+	}
+	for _, t := range s.tables {
+		if b, ok := before[t.oid]; !ok || b.definition != seen[t.oid].definition {
+			return fmt.Errorf("compare table %s with the schema: %w", t, ErrChanged)
+		}
+	}
+	if len(before) != len(seen) {
+		return fmt.Errorf("compare published tables with the schema: %w", ErrChanged)
 	}
 	return nil
 }

@@ -68,13 +68,11 @@ type seed struct {
 	StandbyOptions
 	told Progress
 
-	main      *pgx.Conn      // SQL session on the source
-	target    *pgx.Conn      // runs the schema
-	fence     *apply.Applier // holds the stream's lock on the target
-	workers   []*pgx.Conn    // on the target, one for each of source's sessions
-	taken     *Exported
-	source    *sessions
-	pre, post []byte
+	main    *pgx.Conn      // SQL session on the source
+	target  *pgx.Conn      // runs the schema
+	fence   *apply.Applier // holds the stream's lock on the target
+	workers []*pgx.Conn    // on the target, one for each of source's sessions
+	*taken
 	sequences []archive.Sequence
 	copied    atomic.Int64
 }
@@ -96,33 +94,15 @@ func (s *seed) export(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.taken, err = Export(ctx, s.SourceURL, s.Log); err != nil {
+	if s.taken, err = take(ctx, s.SourceURL, s.Publication, s.Jobs, s.Log); err != nil {
 		return err
 	}
 	if confirmed > s.taken.LSN {
 		return fmt.Errorf("check replication slot %q: it has confirmed %s, which is behind the snapshot at %s; drop it and run tidemark init",
 			s.Slot, confirmed, s.taken.LSN)
 	}
-	if s.pre, s.post, err = schema(ctx, s.SourceURL, s.taken); err != nil {
-		return err
-	}
-	if s.source, err = open(ctx, s.SourceURL, s.taken, s.Publication, s.Jobs, s.Log); err != nil {
-		return err
-	}
 	s.sequences, err = sequences(ctx, s.source.conns[0])
 	return err
-}
-
-// schema dumps both halves, before any lock is taken: pg_dump takes locks of its own, and must not wait behind somebody
-// who waits for ours.
-func schema(ctx context.Context, url string, e *Exported) (pre, post []byte, err error) {
-	opts := postgres.DumpOptions{Section: postgres.PreData, Snapshot: e.Name, ServerMajor: e.Version.Major()}
-	if pre, err = postgres.DumpSchema(ctx, url, opts); err != nil {
-		return nil, nil, err
-	}
-	opts.Section = postgres.PostData
-	post, err = postgres.DumpSchema(ctx, url, opts)
-	return pre, post, err
 }
 
 // checkSlot returns what the main slot has confirmed.
@@ -214,11 +194,8 @@ func (s *seed) finish(ctx context.Context) error {
 
 // close gives back the source first.
 func (s *seed) close() {
-	if s.source != nil {
-		s.source.release()
-	}
 	if s.taken != nil {
-		if err := s.taken.Close(); err != nil {
+		if err := s.taken.close(); err != nil {
 			s.Log.Warn("close snapshot", "error", err)
 		}
 	}

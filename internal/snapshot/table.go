@@ -81,25 +81,28 @@ where p.pubname = $1 and n.nspname <> $2 order by 7 desc, 2, 3`, publication, ch
 	return list, nil
 }
 
-// shapes describes each table's storage and columns as the session's snapshot sees them: two descriptions differ when
-// the table was truncated, rewritten or altered between.
-func shapes(ctx context.Context, conn *pgx.Conn, tables []Table) (map[uint32]string, error) {
+// shape is a table's definition, and where its rows are stored.
+type shape struct{ definition, storage string }
+
+// shapes describes tables as the session's snapshot sees them: the definition differs when a table was altered, the storage
+// when it was truncated or rewritten. A table that is not there is missing in the result.
+func shapes(ctx context.Context, conn *pgx.Conn, tables []Table) (map[uint32]shape, error) {
 	oids := make([]uint32, len(tables))
 	for i, t := range tables {
 		oids[i] = t.oid
 	}
-	rows, err := conn.Query(ctx, `select c.oid, concat_ws(' ', n.nspname, c.relname, c.relfilenode, c.relreplident,
+	rows, err := conn.Query(ctx, `select c.oid, c.relfilenode::text, concat_ws(' ', n.nspname, c.relname, c.relreplident,
   (select string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attgenerated, a.attidentity, a.attnotnull, a.attisdropped), ',' order by a.attnum)
    from pg_attribute a where a.attrelid = c.oid and a.attnum > 0))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = any($1)`, oids)
 	if err != nil {
 		return nil, fmt.Errorf("read catalogs: %w", postgres.Explain(err))
 	}
-	out := make(map[uint32]string, len(tables))
+	out := make(map[uint32]shape, len(tables))
 	var oid uint32
-	var shape string
-	_, err = pgx.ForEachRow(rows, []any{&oid, &shape}, func() error {
-		out[oid] = shape
+	var s shape
+	_, err = pgx.ForEachRow(rows, []any{&oid, &s.storage, &s.definition}, func() error {
+		out[oid] = s
 		return nil
 	})
 	if err != nil {
