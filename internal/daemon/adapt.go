@@ -19,7 +19,8 @@ func openLog(j *journal.Journal) sink.OpenLog {
 		case errors.Is(err, journal.ErrGap):
 			return nil, fmt.Errorf("%w: %w", sink.ErrGap, err)
 		case errors.Is(err, journal.ErrAhead):
-			return nil, sink.Permanent(err)
+			// A standby that was just seeded stands where the source was; capture gets there.
+			return nil, fmt.Errorf("wait for the journal: %w", err)
 		case err != nil:
 			return nil, err
 		}
