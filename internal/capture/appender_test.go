@@ -32,19 +32,21 @@ type memory struct {
 	// before, if set, is called before every append; its error is the append's.
 	before func(a segment.Append) error
 
-	mu       sync.Mutex
-	done     []receivedTx
-	open     receivedTx
-	time     position.Time
-	withhold bool
-	discards int
-	largest  int
-	changed  chan struct{}
+	mu        sync.Mutex
+	done      []receivedTx
+	open      receivedTx
+	end       position.LSN
+	time      position.Time
+	withhold  bool
+	discards  int
+	frontiers int
+	largest   int
+	changed   chan struct{}
 }
 
 func newMemory(board *progress.Board, start position.LSN) *memory {
 	board.Set(progress.Journal, progress.Mark{Stored: start})
-	return &memory{board: board, changed: make(chan struct{})}
+	return &memory{board: board, end: start, changed: make(chan struct{})}
 }
 
 type errNoRoom struct{}
@@ -61,11 +63,14 @@ func (m *memory) Append(a segment.Append) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := a.Frame
+	if f.IsFrontier() {
+		return m.frontier(f)
+	}
 	if int(f.Number) != m.open.parts || int(f.Ordinal) != m.open.rows || f.First != (f.Number == 0) {
 		return fmt.Errorf("part %d at ordinal %d does not follow %d parts with %d changes", f.Number, f.Ordinal, m.open.parts, m.open.rows)
 	}
-	if len(m.done) > 0 && f.Commit < m.done[len(m.done)-1].end {
-		return fmt.Errorf("transaction at %s is not behind %s", f.Commit, m.done[len(m.done)-1].end)
+	if f.Commit < m.end {
+		return fmt.Errorf("transaction at %s is not behind %s", f.Commit, m.end)
 	}
 	if err := decode(a); err != nil {
 		return err
@@ -76,12 +81,24 @@ func (m *memory) Append(a segment.Append) error {
 	if f.Last {
 		m.open.end = f.End
 		m.done = append(m.done, m.open)
-		m.open, m.time = receivedTx{}, f.Time
+		m.open, m.end, m.time = receivedTx{}, f.End, f.Time
 		if !m.withhold {
 			m.board.Set(progress.Journal, progress.Mark{Stored: f.End, Time: f.Time})
 		}
 	}
 	m.announce()
+	return nil
+}
+
+func (m *memory) frontier(f segment.Frame) error {
+	if f.End <= m.end || m.open.parts > 0 {
+		return fmt.Errorf("frontier at %s does not belong behind %s with %d open parts", f.End, m.end, m.open.parts)
+	}
+	m.end = f.End
+	m.frontiers++
+	if !m.withhold {
+		m.board.Set(progress.Journal, progress.Mark{Stored: f.End})
+	}
 	return nil
 }
 
@@ -120,9 +137,7 @@ func (m *memory) release() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.withhold = false
-	if n := len(m.done); n > 0 {
-		m.board.Set(progress.Journal, progress.Mark{Stored: m.done[n-1].end, Time: m.time})
-	}
+	m.board.Set(progress.Journal, progress.Mark{Stored: m.end, Time: m.time})
 }
 
 func (m *memory) transactions() ([]receivedTx, <-chan struct{}) {

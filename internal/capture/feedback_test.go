@@ -1,0 +1,170 @@
+package capture
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"tidemark/internal/position"
+	"tidemark/internal/progress"
+	"tidemark/internal/source"
+)
+
+// TestAcknowledgeRule checks the one decision on what may be reported.
+func TestAcknowledgeRule(t *testing.T) {
+	board := progress.New()
+	c := &Capture{cfg: Config{Board: board, Acknowledge: []string{progress.Journal, progress.Archive}, Confirmed: 100},
+		state: positions{handed: 200, appended: 200, reported: 100}}
+	want := func(step string, flush, apply position.LSN) {
+		t.Helper()
+		if r := c.acknowledged(); r != (report{flush, apply}) {
+			t.Errorf("%s: report is %+v, want %d and %d", step, r, flush, apply)
+		}
+		c.setReported(c.acknowledged().flush)
+	}
+	want("nothing known", 100, 100)
+	board.Set(progress.Journal, progress.Mark{Stored: 200})
+	c.state.handed = 250
+	c.state.idle, c.state.idleAfter = 250, 200
+	want("a stage of the set wrote nothing", 100, 100)
+	board.Set(progress.Archive, progress.Mark{Stored: 150})
+	want("the slowest counts", 150, 150)
+	board.Set(progress.Archive, progress.Mark{Stored: 200})
+	want("frontier that is not durable in the journal", 200, 200)
+	board.Set(progress.Journal, progress.Mark{Stored: 250})
+	want("durable frontier, and the archive has all before it", 250, 250)
+	c.state.handed, c.state.appended = 300, 300
+	c.state.idle, c.state.idleAfter = 300, 280
+	board.Set(progress.Journal, progress.Mark{Stored: 300})
+	want("frontier waits for the slowest", 250, 250)
+	board.Set(progress.Archive, progress.Mark{Stored: 280})
+	board.Set(progress.Standby, progress.Mark{Stored: 260, Covered: 270})
+	want("apply is the standby's", 300, 260)
+	board.Set(progress.Journal, progress.Mark{Stored: 1000})
+	board.Set(progress.Archive, progress.Mark{Stored: 1000})
+	want("never beyond what was handed over", 300, 260)
+	board.Set(progress.Standby, progress.Mark{Stored: 300})
+	want("a standby without gap follows", 300, 300)
+}
+
+func TestKeepaliveWithinTransactionDoesNotCount(t *testing.T) {
+	board := progress.New()
+	board.Set(progress.Journal, progress.Mark{Stored: 50})
+	s := newSession(t, board)
+	c := s.c
+	send := func(payload []byte) {
+		t.Helper()
+		if err := s.copyData(append(append([]byte{'w'}, make([]byte, 24)...), payload...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alive := func(walEnd uint64) {
+		t.Helper()
+		s.frontier = time.Time{} // no wait for the interval
+		if err := s.copyData(append(be(be([]byte{'k'}, 8, walEnd), 8, 1000), 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alive(80)
+	if r := c.acknowledged(); r.flush != 80 {
+		t.Errorf("an idle keepalive gives %+v", r)
+	}
+	send(relationMsg(1, 23))
+	send(beginMsg(100))
+	send(insertMsg(1, "a"))
+	alive(100) // the transaction's own commit, as servers really send it
+	alive(140)
+	if r := c.acknowledged(); r.flush != 80 {
+		t.Errorf("a keepalive within a transaction gives %+v", r)
+	}
+	select {
+	case <-s.feedback.asked:
+	default:
+		t.Error("the keepalive's question was not passed on")
+	}
+	send(commitMsg(100, 130))
+	if r := c.acknowledged(); r.flush != 130 {
+		t.Errorf("after commit: %+v", r)
+	}
+	alive(140)
+	if r := c.acknowledged(); r.flush != 140 {
+		t.Errorf("idle again: %+v", r)
+	}
+}
+
+func (s *session) memory() *memory { return s.c.cfg.Appender.(*memory) }
+
+// newSession is a session without a connection whose journal ends at 50.
+func newSession(t *testing.T, board *progress.Board) *session {
+	t.Helper()
+	m, err := newMetrics(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Capture{metrics: m, cfg: Config{Board: board, Acknowledge: []string{progress.Journal}, Start: 50, Confirmed: 50, Appender: newMemory(board, 50)},
+		state: positions{handed: 50, appended: 50, committed: 50, reported: 50}}
+	s := &session{c: c, feedback: newFeedback(c, nil), ctx: t.Context()}
+	s.assembler = newAssembler(50, 1<<20, s.append, s.received)
+	return s
+}
+
+// TestFrontiersArePaced lets keepalives come in thousands without a frontier for each.
+func TestFrontiersArePaced(t *testing.T) {
+	s := newSession(t, progress.New())
+	for i := range 1000 {
+		if err := s.idle(position.LSN(100 + i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := s.memory().frontiers; n == 0 || n > 20 {
+		t.Errorf("%d frontiers for 1000 keepalives", n)
+	}
+}
+
+func TestMalformedReplicationMessagesAreFatal(t *testing.T) {
+	s := newSession(t, progress.New())
+	for _, body := range [][]byte{nil, {'w'}, {'k', 0, 0}, {'x'}, append([]byte{'w'}, make([]byte, 24)...)} {
+		if err := s.copyData(body); !errors.Is(err, ErrFatal) {
+			t.Errorf("% x gives %v", body, err)
+		}
+	}
+}
+
+func TestConfirmedMoment(t *testing.T) {
+	board := progress.New()
+	s := newSession(t, board)
+	c := s.c
+	idle := func(end position.LSN) {
+		t.Helper()
+		if err := s.idle(end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Observe(source.Sample{Time: 1000, End: 90})
+	if got := c.State().Confirmed; got != 0 {
+		t.Errorf("confirmed %d before anything was received", got)
+	}
+	idle(80)
+	if got := c.State().Confirmed; got != 0 {
+		t.Errorf("confirmed %d below the sample's end", got)
+	}
+	idle(90)
+	if got := c.State().Confirmed; got != 1000 {
+		t.Errorf("confirmed %d, want the sample's time: nothing was committed", got)
+	}
+	s.memory().withhold = true
+	for _, m := range [][]byte{relationMsg(1, 23), beginMsg(100), insertMsg(1, "a"), commitMsg(100, 120)} {
+		if err := s.message(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Observe(source.Sample{Time: 2000, End: 130})
+	idle(130)
+	if got := c.State().Confirmed; got != 1000 {
+		t.Errorf("confirmed %d while the journal lacks a transaction", got)
+	}
+	board.Set(progress.Journal, progress.Mark{Stored: 120, Time: 1900})
+	if got := c.State().Confirmed; got != 2000 {
+		t.Errorf("confirmed %d, want the second sample's time", got)
+	}
+}
