@@ -275,10 +275,11 @@ func TestCheck(t *testing.T) {
 
 // TestLostIndex: an index that is gone or damaged costs requests, never data.
 func TestLostIndex(t *testing.T) {
+	whole := newBucket(t)
+	want := fill(t, whole, 2*indexCount+1)
 	for name, change := range map[string]func([]byte) []byte{"missing": nil, "damaged": func(b []byte) []byte { return b[:len(b)/2] }} {
 		t.Run(name, func(t *testing.T) {
-			bucket := objstoretest.NewFaulty(newBucket(t))
-			want := fill(t, bucket, 2*indexCount+1)
+			bucket := objstoretest.NewFaulty(whole)
 			bucket.Bend(IndexKey(1), change)
 			got, err := openStore(t, bucket).Objects(t.Context())
 			if err != nil || !slices.Equal(got, want) {

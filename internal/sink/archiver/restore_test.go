@@ -19,27 +19,27 @@ import (
 // TestEndToEnd carries a real source's changes into an archive, takes bases in between, and restores to every
 // moment that was taken down, by time, by LSN and to the end.
 func TestEndToEnd(t *testing.T) {
-	pgtest.Each(t, func(t *testing.T, major int) { endToEnd(t, major, newBucket(t)) })
+	pgtest.Each(t, func(t *testing.T, major int) { endToEnd(t, major, newBucket(t), 6) })
 }
 
 func TestEndToEndS3(t *testing.T) {
 	server := s3test.Start(t)
-	endToEnd(t, 0, openBucket(t, server.Bucket(t)))
+	endToEnd(t, 0, openBucket(t, server.Bucket(t)), 2)
 }
 
-func endToEnd(t *testing.T, major int, bucket objstore.Bucket) {
+func endToEnd(t *testing.T, major int, bucket objstore.Bucket, rounds int) {
 	r := newRig(t, major, bucket)
 	r.exec(t, "select nextval('ticket')")
 	var moments []moment
 	first := r.base(t)
-	for i := range 9 {
+	for i := range rounds {
 		r.work(t, i)
 		moments = append(moments, r.mark(t, "round "+string(rune('a'+i))))
-		if i == 4 {
+		if i == rounds/2 {
 			r.base(t)
 		}
 	}
-	r.work(t, 9)
+	r.work(t, rounds)
 	last := r.mark(t, "last")
 	// One transaction more: an archive ends with a transaction, and last's LSN is behind one.
 	r.exec(t, "create table public.later (id int)", "insert into wide values (-1, 'end', 0)")
@@ -64,10 +64,10 @@ func endToEnd(t *testing.T, major int, bucket objstore.Bucket) {
 		}
 	})
 	t.Run("refused", func(t *testing.T) {
+		url := pgtest.Database(t, major)
 		for name, target := range map[string]restore.Target{
 			"too early": {Time: moments[0].time - 3600e6}, "too late": {Time: end.time + 3600e6}, "behind the end": {LSN: end.lsn + 1<<30},
 		} {
-			url := pgtest.Database(t, major)
 			_, err := restore.To(t.Context(), bucket, target, url, restore.Options{}, r.log)
 			if !errors.Is(err, restore.ErrUnreachable) || !strings.Contains(err.Error(), "the archive covers") {
 				t.Errorf("%s: %v", name, err)
