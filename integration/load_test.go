@@ -170,7 +170,7 @@ func (m *mixer) statement() string {
 	case 10:
 		return `delete from "Mix.ed".dups where ctid = ` + one
 	case 11:
-		if r(10) == 0 {
+		if r(4) == 0 {
 			return `truncate "Mix.ed".shrink`
 		}
 		return fmt.Sprintf(`insert into "Mix.ed".shrink (v) select 'v' || i from generate_series(1, %d) i`, r(20))
