@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"maps"
 	"math/rand/v2"
 	"os"
 	"syscall"
@@ -194,14 +195,7 @@ func TestStopsWhileBusy(t *testing.T) {
 func (f *fold) clone() *fold {
 	out := &fold{from: f.from, tables: map[string]*folded{}}
 	for name, tb := range f.tables {
-		c := &folded{table: tb.table, rows: make(map[string][]*string, len(tb.rows)), bag: make(map[string]int, len(tb.bag))}
-		for k, v := range tb.rows {
-			c.rows[k] = v
-		}
-		for k, v := range tb.bag {
-			c.bag[k] = v
-		}
-		out.tables[name] = c
+		out.tables[name] = &folded{table: tb.table, rows: maps.Clone(tb.rows), bag: maps.Clone(tb.bag)}
 	}
 	return out
 }

@@ -125,8 +125,7 @@ func (s *session) copyData(body []byte) error {
 func (s *session) message(msg []byte) error {
 	out, err := s.assembler.message(msg)
 	if err != nil {
-		var handed handError
-		if errors.As(err, &handed) {
+		if handed, ok := errors.AsType[handError](err); ok {
 			return handed.error
 		}
 		return fatal("read the stream: %w", err)

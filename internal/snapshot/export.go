@@ -223,7 +223,7 @@ func announce(log *slog.Logger, what string) (stop func()) {
 			case <-done:
 				return
 			case <-ticker.C:
-				log.Info(what, "waited", time.Since(start).Round(time.Second).String())
+				log.Info("still waiting", "for", what, "waited", time.Since(start).Round(time.Second).String())
 			}
 		}
 	}()

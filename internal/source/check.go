@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/dustin/go-humanize"
@@ -92,8 +93,10 @@ func checkTLS(s server) Finding {
 
 func checkSlot(cfg Config, s server, sl slot) Finding {
 	if err := sl.fit(cfg, s.database); err != nil {
-		r, _ := err.(Refusal)
-		return Finding{Name: "slot", Level: Fail, Text: r.What, Fix: r.Fix}
+		if r, ok := errors.AsType[Refusal](err); ok {
+			return Finding{Name: "slot", Level: Fail, Text: r.What, Fix: r.Fix}
+		}
+		return Finding{Name: "slot", Level: Fail, Text: err.Error()}
 	}
 	f := Finding{Name: "slot", Level: OK, Text: fmt.Sprintf("slot %q keeps %s of WAL", cfg.Slot, humanize.IBytes(uint64(max(0, sl.retained))))}
 	switch {

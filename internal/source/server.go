@@ -153,7 +153,7 @@ func standbyNames(setting string) []string {
 		setting = strings.TrimSuffix(strings.TrimSpace(setting[open+1:]), ")")
 	}
 	var names []string
-	for _, s := range strings.Split(setting, ",") {
+	for s := range strings.SplitSeq(setting, ",") {
 		s = strings.TrimSpace(s)
 		if len(s) > 1 && s[0] == '"' && s[len(s)-1] == '"' {
 			s = strings.ReplaceAll(s[1:len(s)-1], `""`, `"`)
