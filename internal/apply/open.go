@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,28 +144,27 @@ func (a *Applier) holder(ctx context.Context, key int64) string {
 
 // settings of an applying session, beyond those of every session of ours. Plans are pinned to indexes because a
 // statement may be planned while its table is still small; without an index a sequential scan is used all the same.
-var settings = []string{
-	"session_replication_role = replica", "idle_session_timeout = 0", "enable_seqscan = off", "jit = off",
-	"tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 3",
-}
+const settings = `set idle_session_timeout = 0; set enable_seqscan = off; set jit = off;
+	set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3`
 
 func (a *Applier) configure(ctx context.Context) error {
-	list := settings
+	all := settings
 	if a.version >= 170000 {
-		list = append([]string{"transaction_timeout = 0"}, list...)
+		all += "; set transaction_timeout = 0"
 	}
-	for _, s := range list {
-		_, err := a.conn.Exec(ctx, "set "+s)
-		if postgres.Code(err) == "42501" {
-			grant := "grant set on parameter session_replication_role to " + postgres.Ident(a.role)
-			if a.version < 150000 {
-				grant = "alter role " + postgres.Ident(a.role) + " superuser"
-			}
-			return &RightsError{What: "set session_replication_role on the target", SQL: grant, Err: postgres.Explain(err)}
+	if _, err := a.conn.Exec(ctx, all, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("set up the session on the target: %w", postgres.Explain(err))
+	}
+	_, err := a.conn.Exec(ctx, "set session_replication_role = replica")
+	if postgres.Code(err) == "42501" {
+		grant := "grant set on parameter session_replication_role to " + postgres.Ident(a.role)
+		if a.version < 150000 {
+			grant = "alter role " + postgres.Ident(a.role) + " superuser"
 		}
-		if err != nil {
-			return fmt.Errorf("set %s on the target: %w", s, postgres.Explain(err))
-		}
+		return &RightsError{What: "set session_replication_role on the target", SQL: grant, Err: postgres.Explain(err)}
+	}
+	if err != nil {
+		return fmt.Errorf("set session_replication_role on the target: %w", postgres.Explain(err))
 	}
 	return nil
 }
@@ -172,17 +173,22 @@ func (a *Applier) configure(ctx context.Context) error {
 func (a *Applier) verify(ctx context.Context) error {
 	want := postgres.Canonical()
 	want["session_replication_role"] = "replica"
-	for name, value := range want {
-		var got string
-		if err := a.conn.QueryRow(ctx, "select pg_catalog.current_setting($1)", name).Scan(&got); err != nil {
-			return fmt.Errorf("verify settings: %w", postgres.Explain(err))
-		}
+	rows, err := a.conn.Query(ctx, "select name, current_setting(name) from unnest($1::text[]) name", slices.Sorted(maps.Keys(want)))
+	if err != nil {
+		return fmt.Errorf("verify settings: %w", postgres.Explain(err))
+	}
+	var name, got string
+	_, err = pgx.ForEachRow(rows, []any{&name, &got}, func() error {
 		if name == "datestyle" {
 			got, _, _ = strings.Cut(got, ",")
 		}
-		if !strings.EqualFold(strings.Trim(got, `"`), value) {
-			return fmt.Errorf("verify settings: %s is %q on the target and must be %q; connect without a pooler", name, got, value)
+		if !strings.EqualFold(strings.Trim(got, `"`), want[name]) {
+			return fmt.Errorf("%s is %q on the target and must be %q; connect without a pooler", name, got, want[name])
 		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("verify settings: %w", postgres.Explain(err))
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"pgregory.net/rapid"
 
 	"tidemark/internal/apply/applytest"
-	"tidemark/internal/postgres/pgtest"
 )
 
 // workload draws statements over tables of every identity, with few keys and values, so that they collide.
@@ -67,13 +66,11 @@ func TestRandomWorkload(t *testing.T) {
 		statements := workload(rt)
 		r.source.Parts = rapid.Uint32Range(0, 4).Draw(rt, "parts")
 		flush := rapid.Bool().Draw(rt, "flush")
-		conn := pgtest.Connect(t, r.source.URL)
 		for _, s := range statements {
-			if _, err := conn.PgConn().Exec(t.Context(), s).ReadAll(); err != nil {
-				_, _ = conn.Exec(t.Context(), "rollback") // a conflict that the workload may have
+			if _, err := r.app.PgConn().Exec(t.Context(), s).ReadAll(); err != nil {
+				_, _ = r.app.Exec(t.Context(), "rollback") // a conflict that the workload may have
 			}
 		}
-		_ = conn.Close(t.Context())
 		for _, f := range r.source.Frames(t) {
 			if err := r.frame(t, &f); err != nil {
 				rt.Fatal(err)
@@ -87,7 +84,7 @@ func TestRandomWorkload(t *testing.T) {
 		if _, err := r.applier.Flush(t.Context()); err != nil {
 			rt.Fatal(err)
 		}
-		want, got := applytest.Digest(t, r.source.URL), applytest.Digest(t, r.target)
+		want, got := applytest.Digest(t, r.left), applytest.Digest(t, r.right)
 		for name := range want {
 			if want[name] != got[name] {
 				rt.Fatalf("table %s: source has %s, target %s", name, want[name], got[name])

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"tidemark/internal/apply"
 	"tidemark/internal/apply/applytest"
 	"tidemark/internal/pgoutput"
@@ -20,7 +22,10 @@ type rig struct {
 	source  *applytest.Source
 	target  string
 	decoder *pgoutput.Decoder
-	applier *apply.Applier
+	app     *pgx.Conn // an application on the source
+	// left and right read source and target for comparison.
+	left, right *pgx.Conn
+	applier     *apply.Applier
 }
 
 // newRig makes both databases and runs ddl in each.
@@ -36,6 +41,7 @@ func newRig(t *testing.T, major int, ddl ...string) *rig {
 	}
 	r.source = applytest.NewSource(t, url, options)
 	seed(t, r.target)
+	r.app, r.left, r.right = pgtest.Connect(t, url), applytest.Connect(t, url), applytest.Connect(t, r.target)
 	r.open(t)
 	return r
 }
@@ -75,14 +81,18 @@ func (r *rig) open(t *testing.T) position.LSN {
 // run executes statements on the source, each a transaction of its own, applies all, and compares.
 func (r *rig) run(t *testing.T, statements ...string) {
 	t.Helper()
-	pgtest.Exec(t, r.source.URL, statements...)
+	for _, s := range statements {
+		if _, err := r.app.Exec(t.Context(), s, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
 	if err := r.apply(t, r.source.Frames(t)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.applier.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	applytest.Compare(t, r.source.URL, r.target)
+	applytest.Compare(t, r.left, r.right)
 }
 
 // apply hands frames to the applier without committing.

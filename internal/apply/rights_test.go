@@ -67,7 +67,7 @@ func TestRights(t *testing.T) {
 		if !seenSetRole {
 			t.Errorf("session_replication_role needed no right; granted were %q", granted)
 		}
-		applytest.Compare(t, r.source.URL, r.target)
+		applytest.Compare(t, r.left, r.right)
 		if major < 15 {
 			return // the role is a superuser now
 		}
@@ -82,7 +82,7 @@ func TestRights(t *testing.T) {
 		if err := applyAs(t, r, cfg, frames); err != nil {
 			t.Fatal(err)
 		}
-		applytest.Compare(t, r.source.URL, r.target)
+		applytest.Compare(t, r.left, r.right)
 	})
 }
 
@@ -135,5 +135,5 @@ func TestSettings(t *testing.T) {
 	if _, err := r.applier.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	applytest.Compare(t, r.source.URL, r.target)
+	applytest.Compare(t, r.left, r.right)
 }

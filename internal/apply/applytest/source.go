@@ -133,14 +133,20 @@ func (tx *transaction) end(end position.LSN) []segment.Frame {
 	return out
 }
 
-// Digest describes the content of every ordinary table outside our own schema: rows and a digest of their text.
-func Digest(t testing.TB, url string) map[string]string {
+// Connect opens a session with canonical text for Digest; it is closed after the test.
+func Connect(t testing.TB, url string) *pgx.Conn {
 	t.Helper()
 	conn, err := postgres.Connect(t.Context(), url, "applytest")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.Background())
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// Digest describes the content of every ordinary table outside our own schema: rows and a digest of their text.
+func Digest(t testing.TB, conn *pgx.Conn) map[string]string {
+	t.Helper()
 	rows, err := conn.Query(t.Context(), `select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		where c.relkind = 'r' and n.nspname not in ('tidemark', 'information_schema') and n.nspname not like 'pg\_%' order by 1, 2`)
 	if err != nil {
@@ -156,7 +162,7 @@ func Digest(t testing.TB, url string) map[string]string {
 		var n int64
 		var sum string
 		name := postgres.Ident(tb.Schema, tb.Name)
-		err := conn.QueryRow(t.Context(), "select count(*), md5(coalesce(string_agg(x::text, chr(10) order by x::text collate \"C\"), '')) from only "+name+" x").Scan(&n, &sum)
+		err := conn.QueryRow(t.Context(), "select count(*), md5(coalesce(string_agg(x::text, chr(10) order by x::text collate \"C\"), '')) from only "+name+" x", pgx.QueryExecModeExec).Scan(&n, &sum)
 		if err != nil {
 			t.Fatalf("digest of %s: %v", name, err)
 		}
@@ -166,7 +172,7 @@ func Digest(t testing.TB, url string) map[string]string {
 }
 
 // Compare reports every table that differs between two databases.
-func Compare(t testing.TB, source, target string) {
+func Compare(t testing.TB, source, target *pgx.Conn) {
 	t.Helper()
 	want, got := Digest(t, source), Digest(t, target)
 	for name, w := range want {

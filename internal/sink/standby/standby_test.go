@@ -62,7 +62,7 @@ func TestFromSlot(t *testing.T) {
 				}
 				rest = rest[n:]
 			}
-			applytest.Compare(t, url, target)
+			applytest.Compare(t, applytest.Connect(t, url), applytest.Connect(t, target))
 			if err := s.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
