@@ -118,16 +118,24 @@ func same(t testing.TB, what string, want, got digests) {
 	if len(want) == 0 {
 		t.Fatal("nothing to compare")
 	}
+	for _, line := range differences(want, got) {
+		t.Errorf("%s: %s", what, line)
+	}
+}
+
+func differences(want, got digests) []string {
+	var list []string
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if got[name] != want[name] {
-			t.Errorf("%s: table %s has %s, the primary %s", what, name, cmp.Or(got[name], "nothing"), want[name])
+			list = append(list, fmt.Sprintf("table %s has %s, the primary %s", name, cmp.Or(got[name], "nothing"), want[name]))
 		}
 	}
-	for name := range got {
+	for _, name := range slices.Sorted(maps.Keys(got)) {
 		if _, ok := want[name]; !ok {
-			t.Errorf("%s: table %s is not on the primary", what, name)
+			list = append(list, fmt.Sprintf("table %s is not on the primary", name))
 		}
 	}
+	return list
 }
 
 // truth is a session on the primary that sees exactly the transactions that end at or below lsn.
