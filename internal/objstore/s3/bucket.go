@@ -43,7 +43,7 @@ func (b *Bucket) Create(ctx context.Context, key string, body []byte) error {
 		case <-time.After(time.Duration(try+1) * 50 * time.Millisecond):
 		}
 	}
-	err = explain("create", key, err)
+	err = explain("create", b.place(key), err)
 	if errors.Is(err, objstore.ErrDenied) && b.exists(limited, key) {
 		// Some stores look at the lock on the object before they look at the condition.
 		return fmt.Errorf("create %s: %w", key, objstore.ErrExists)
@@ -83,11 +83,11 @@ func (b *Bucket) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.name, Key: aws.String(b.prefix + key)})
 	if err != nil {
 		cancel()
-		return nil, explain("get", key, err)
+		return nil, explain("get", b.place(key), err)
 	}
 	if out.ContentLength == nil {
 		cancel()
-		return nil, errors.Join(explain("get", key, errNoLength), out.Body.Close())
+		return nil, errors.Join(explain("get", b.place(key), errNoLength), out.Body.Close())
 	}
 	return newBody(out.Body, *out.ContentLength, cancel), nil
 }
@@ -108,7 +108,7 @@ func (b *Bucket) List(ctx context.Context, prefix, after string) iter.Seq2[objst
 			page, err := pages.NextPage(limited)
 			cancel()
 			if err != nil {
-				yield(objstore.Object{}, explain("list", prefix, err))
+				yield(objstore.Object{}, explain("list", b.place(prefix), err))
 				return
 			}
 			for _, o := range page.Contents {
@@ -132,7 +132,7 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	limited, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	_, err := b.client.DeleteObject(limited, &s3.DeleteObjectInput{Bucket: &b.name, Key: aws.String(b.prefix + key)})
-	if err = explain("delete", key, err); errors.Is(err, objstore.ErrNotFound) {
+	if err = explain("delete", b.place(key), err); errors.Is(err, objstore.ErrNotFound) {
 		return nil
 	}
 	return err

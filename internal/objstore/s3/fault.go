@@ -99,3 +99,6 @@ func wantsChecksum(err error) bool {
 	text := strings.ToLower(code + " " + message)
 	return strings.Contains(text, "content-md5") || strings.Contains(text, "contentmd5") || strings.Contains(text, "x-amz-checksum")
 }
+
+// place names an object for messages, bucket included: a wrong bucket is the commonest refusal.
+func (b *Bucket) place(key string) string { return "s3://" + b.name + "/" + b.prefix + key }
