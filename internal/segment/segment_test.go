@@ -206,7 +206,7 @@ func (f *failing) Write(p []byte) (int, error) {
 func TestWriteFails(t *testing.T) {
 	want, _, _ := write(t, testHeader(), sample(), true)
 	head := len(open(t, want, false).block)
-	for n := 0; n < len(want)-head; n += 61 {
+	for n := 0; n < len(want)-head; n += 211 {
 		out := &failing{left: -1}
 		w, err := NewWriter(out, testHeader())
 		if err != nil {
