@@ -55,10 +55,16 @@ func TestBase(t *testing.T) {
 		t.Errorf("part reads as %d bytes, %v", len(got), err)
 	}
 	key := bases[0].Tables[0].Parts[0].Key
+	if err := store.CheckBase(t.Context(), bases[0]); err != nil {
+		t.Errorf("check of a whole base: %v", err)
+	}
 	for name, change := range map[string]func([]byte) []byte{
 		"missing": nil, "cut": func(b []byte) []byte { return b[:len(b)-1] }, "bent": func(b []byte) []byte { b[9] ^= 1; return b },
 	} {
 		bucket.Bend(key, change)
+		if err := store.CheckBase(t.Context(), bases[0]); change == nil && (!errors.Is(err, ErrHole) || !strings.Contains(err.Error(), key)) {
+			t.Errorf("check of a base without %s: %v", key, err)
+		}
 		report, err := store.Verify(t.Context(), nil)
 		if err != nil || len(report.Problems) != 1 || report.Problems[0].Key != key {
 			t.Errorf("%s: verify finds %+v, %v", name, report.Problems, err)

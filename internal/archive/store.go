@@ -261,22 +261,51 @@ func (s *Store) Check(ctx context.Context, objects []Object) error {
 	if len(objects) == 0 {
 		return nil
 	}
-	listed, err := s.list(ctx, JournalKey(objects[0].Sequence-1))
+	sizes, err := s.sizes(ctx, JournalPrefix, JournalKey(objects[0].Sequence-1))
 	if err != nil {
 		return err
 	}
-	sizes := make(map[uint64]int64, len(listed))
-	for _, o := range listed {
-		sizes[o.Sequence] = o.Size
-	}
 	for _, o := range objects {
-		size, ok := sizes[o.Sequence]
-		if !ok {
-			return fmt.Errorf("check archive: %s is missing: %w", o.Key, ErrHole)
+		if err := checkSize(sizes, o.Key, o.Size); err != nil {
+			return err
 		}
-		if size != o.Size {
-			return fmt.Errorf("check archive: %s has %d bytes, want %d: %w", o.Key, size, o.Size, ErrCorrupt)
+	}
+	return nil
+}
+
+// CheckBase finds out by listing that all parts of a base are there with their sizes.
+func (s *Store) CheckBase(ctx context.Context, m Manifest) error {
+	sizes, err := s.sizes(ctx, BaseDir(m.LSN), "")
+	if err != nil {
+		return err
+	}
+	for _, p := range m.AllParts() {
+		if err := checkSize(sizes, p.Key, p.Size); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// sizes lists what is under a prefix behind a key.
+func (s *Store) sizes(ctx context.Context, prefix, after string) (map[string]int64, error) {
+	out := map[string]int64{}
+	for o, err := range s.bucket.List(ctx, prefix, after) {
+		if err != nil {
+			return nil, fmt.Errorf("check archive: %w", err)
+		}
+		out[o.Key] = o.Size
+	}
+	return out, nil
+}
+
+func checkSize(sizes map[string]int64, key string, want int64) error {
+	size, ok := sizes[key]
+	if !ok {
+		return fmt.Errorf("check archive: %s is missing: %w", key, ErrHole)
+	}
+	if size != want {
+		return fmt.Errorf("check archive: %s has %d bytes, want %d: %w", key, size, want, ErrCorrupt)
 	}
 	return nil
 }

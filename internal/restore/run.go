@@ -140,6 +140,9 @@ func (r *restore) look(ctx context.Context) (err error) {
 	if err := r.store.Check(ctx, r.plan.Objects); err != nil {
 		return err
 	}
+	if err := r.store.CheckBase(ctx, r.plan.Base); err != nil {
+		return err
+	}
 	r.report.Target, r.report.Base, r.report.BaseTime = r.plan.Target.String(), r.plan.Base.LSN, r.plan.Base.Time
 	for i, t := range r.plan.Base.Tables {
 		r.known[tableName(t.Schema, t.Name)] = i

@@ -161,6 +161,16 @@ func TestRestoreRefuses(t *testing.T) {
 			})
 		}
 	}
+	t.Run("a part of the base is gone", func(t *testing.T) {
+		faulty := objstoretest.NewFaulty(bucket)
+		faulty.Bend(".copy.zst", nil)
+		url := pgtest.Database(t, 0)
+		pgtest.Exec(t, url, "create table mine (id int)")
+		_, err := restore.To(t.Context(), faulty, restore.Target{LSN: good.lsn}, url, restore.Options{Force: true}, r.log)
+		if !errors.Is(err, archive.ErrHole) || len(contents(t, pgtest.Connect(t, url))) != 1 {
+			t.Errorf("restore: %v, want ErrHole and the target as it was", err)
+		}
+	})
 	t.Run("cancelled", func(t *testing.T) {
 		url := pgtest.Database(t, 0)
 		ctx, cancel := context.WithCancel(t.Context())
