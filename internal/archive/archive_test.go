@@ -293,6 +293,17 @@ func TestLostIndex(t *testing.T) {
 	}
 }
 
+// TestNoObjectLeft: the indexes still say what there was.
+func TestNoObjectLeft(t *testing.T) {
+	bucket := objstoretest.NewFaulty(newBucket(t))
+	fill(t, bucket, indexCount)
+	bucket.Bend(".tms.zst", nil)
+	report, err := openStore(t, bucket).Verify(t.Context(), nil)
+	if err != nil || len(report.Problems) != 1 || report.Problems[0].Key != JournalKey(1) {
+		t.Errorf("verify: %+v, %v: want a problem with %s", report.Problems, err, JournalKey(1))
+	}
+}
+
 func TestClaim(t *testing.T) {
 	bucket := newBucket(t)
 	if _, err := OpenStore(t.Context(), bucket); !errors.Is(err, ErrEmpty) {

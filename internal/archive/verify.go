@@ -111,11 +111,11 @@ func sameObject(a, b Object) bool {
 }
 
 func (v *verifier) chain(found []Object, set indexSet) {
-	if len(found) == 0 {
-		return
+	before := Object{}
+	if len(found) > 0 {
+		v.report.After, v.report.Last = found[0].After, found[len(found)-1].Last
+		before.Last = found[0].After // the first object begins where it says
 	}
-	v.report.After, v.report.Last = found[0].After, found[len(found)-1].Last
-	before := Object{Last: found[0].After}
 	for _, o := range found {
 		if o.Damage != "" {
 			v.problemf(o.Key, "%s", o.Damage)
