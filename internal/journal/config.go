@@ -59,7 +59,7 @@ type Identity struct {
 	ServerVersion int
 	Slot          string
 	// Generation is the LSN of the slot's consistent point: a slot made again has another one. Zero means that it is not
-	// known; a journal that exists keeps its own then.
+	// known; a journal that exists keeps its own, and one that began without it stays so.
 	Generation position.LSN
 }
 
@@ -83,7 +83,7 @@ func (old Identity) admit(dir string, id Identity) error {
 		return differ("database", old.Database, id.Database)
 	case old.Slot != id.Slot:
 		return differ("slot", old.Slot, id.Slot)
-	case id.Generation != 0 && old.Generation != id.Generation:
+	case id.Generation != 0 && old.Generation != 0 && old.Generation != id.Generation:
 		return differ("slot generation", old.Generation, id.Generation)
 	case id.Timeline < old.Timeline:
 		return differ("timeline", old.Timeline, id.Timeline)

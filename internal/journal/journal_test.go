@@ -220,6 +220,27 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
+// A journal that began before the generation was written down goes on when it is known later.
+func TestGenerationBecomesKnown(t *testing.T) {
+	fs := crashfs.New()
+	unknown := id
+	unknown.Generation = 0
+	for _, as := range []journal.Identity{unknown, id} {
+		j, err := journal.Open(fs, small(), as, start, nil, nil, quiet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := int(j.End()-start) / 0x10
+		mustAdd(t, j, n+1, n+30)
+		if err := j.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := verify(fs); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLockAndRealFiles(t *testing.T) {
 	cfg := small()
 	cfg.Dir = filepath.Join(t.TempDir(), "deep", "journal")
