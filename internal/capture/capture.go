@@ -143,8 +143,9 @@ func (c *Capture) State() State {
 	defer c.mu.Unlock()
 	p := &c.state
 	if known {
-		// The commit time of a durable transaction is such a moment: whatever was committed by then stands before it.
-		p.confirmed = max(p.confirmed, mark.Time)
+		// The commit time of a durable transaction is such a moment: whatever was committed by then stands before it. It may come
+		// from another clock, through a replication origin, so it counts only up to what the source's own clock last said.
+		p.confirmed = max(p.confirmed, min(mark.Time, p.message))
 	}
 	if p.point > p.confirmed && (known && mark.Stored >= p.pointEnd || p.pointEnd == c.cfg.Start) {
 		p.confirmed = p.point

@@ -20,21 +20,34 @@ type sample struct {
 // under the smaller time, so that an answer is never younger than the truth. All methods may be called from any
 // goroutine.
 type Ages struct {
-	mu      sync.Mutex
+	mu sync.Mutex
+	// from is where the memory begins: of transactions that end at or below it nothing is known any more.
+	from    position.LSN
 	samples []sample
 }
 
-// Add takes the next transaction in commit order.
-func (a *Ages) Add(end position.LSN, commit position.Time) {
+// Begin says that everything behind from will be told. It is called before the first Add.
+func (a *Ages) Begin(from position.LSN) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if n := len(a.samples); n > 0 && end <= a.samples[n-1].last {
+	a.from = from
+}
+
+// Add takes the next transaction in commit order.
+func (a *Ages) Add(end position.LSN, commit position.Time) { a.Span(end, end, commit) }
+
+// Span takes a run of transactions of which only the bounds are known: the first ends at or behind first, the last at last, and
+// none committed before oldest.
+func (a *Ages) Span(first, last position.LSN, oldest position.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n := len(a.samples); last <= a.from || n > 0 && last <= a.samples[n-1].last {
 		return // received again after a reconnect
 	}
 	if len(a.samples) >= agesLimit {
 		a.merge()
 	}
-	a.samples = append(a.samples, sample{first: end, last: end, time: commit})
+	a.samples = append(a.samples, sample{first: first, last: last, time: oldest})
 }
 
 func (a *Ages) merge() {
@@ -46,19 +59,23 @@ func (a *Ages) merge() {
 	a.samples = half
 }
 
-// Oldest returns the smallest commit time among the transactions that end behind held; false when there is none.
-func (a *Ages) Oldest(held position.LSN) (position.Time, bool) {
+// Oldest returns the smallest commit time among the transactions that end behind held; missing is false when there is
+// none. known is false when held lies before the memory's beginning.
+func (a *Ages) Oldest(held position.LSN) (oldest position.Time, missing, known bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if held < a.from {
+		return 0, true, false
+	}
 	i := sort.Search(len(a.samples), func(i int) bool { return a.samples[i].last > held })
 	if i == len(a.samples) {
-		return 0, false
+		return 0, false, true
 	}
-	oldest := a.samples[i].time
+	oldest = a.samples[i].time
 	for _, s := range a.samples[i+1:] {
 		oldest = min(oldest, s.time)
 	}
-	return oldest, true
+	return oldest, true, true
 }
 
 // Forget drops what every copy holds.
@@ -66,6 +83,7 @@ func (a *Ages) Forget(floor position.LSN) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	i := sort.Search(len(a.samples), func(i int) bool { return a.samples[i].last > floor })
+	a.from = max(a.from, floor)
 	a.samples = append(a.samples[:0], a.samples[i:]...)
 }
 

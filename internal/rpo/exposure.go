@@ -43,14 +43,23 @@ func Expose(now time.Time, s Stream, ages *Ages, held Held, journal Exposure) Ex
 	}
 	source := position.TimeOf(now.Add(s.Offset))
 	e := Exposure{Known: true, Lag: journal.Lag}
-	if oldest, missing := ages.Oldest(held.Covered); missing {
+	oldest, missing, known := ages.Oldest(held.Covered)
+	if !known {
+		// The target went back behind what we remember. What it holds last is older than all that it lacks.
+		if held.Time.IsZero() {
+			return Exposure{}
+		}
+		oldest = held.Time
+	}
+	if missing {
 		e.Lag = max(e.Lag, source.Sub(oldest))
 		e.Bytes = max(0, int64(s.WALEnd)-int64(held.Covered))
-		return e.atLeastZero()
 	}
+	// A commit time may lie in the future (a clock that was set back, a time from a replication origin): what we do not
+	// hear of counts all the same.
 	if silent := source.Sub(s.Confirmed); !s.Connected || silent > FreshFor {
 		e.Lag = max(e.Lag, silent)
-		e.Bytes = max(0, int64(s.WALEnd)-int64(max(held.Covered, ages.Last())))
+		e.Bytes = max(e.Bytes, int64(s.WALEnd)-int64(max(held.Covered, ages.Last())))
 	}
 	return e.atLeastZero()
 }

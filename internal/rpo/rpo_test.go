@@ -24,6 +24,9 @@ func TestExpose(t *testing.T) {
 		}
 		return a
 	}
+	future, forgotten := &Ages{}, &Ages{}
+	future.Add(20, at(time.Hour))
+	forgotten.Begin(15)
 	live := Stream{Connected: true, Confirmed: at(-time.Second), WALEnd: 50}
 	dead := Stream{Connected: false, Confirmed: at(-time.Second), WALEnd: 50}
 	held := func(l position.LSN) Held { return Held{Covered: l, Known: true} }
@@ -48,6 +51,9 @@ func TestExpose(t *testing.T) {
 		{"nothing known of the copy", 0, live, received(10), Held{}, Exposure{}, 0, 0, false},
 		{"nothing known of the source", 0, Stream{Connected: true}, received(10), held(10), Exposure{}, 0, 0, false},
 		{"clock behind the source", 0, Stream{Connected: true, Confirmed: at(0), Offset: 3 * time.Second, WALEnd: 9}, received(10), held(5), Exposure{}, 3 * time.Second, 4, true},
+		{"a commit in the future hides no silence", 30 * time.Minute, Stream{Connected: false, Confirmed: at(0), WALEnd: 50}, future, held(10), Exposure{}, 30 * time.Minute, 40, true},
+		{"behind the memory", 0, live, forgotten, Held{Covered: 10, Time: at(-time.Hour), Known: true}, Exposure{}, time.Hour, 40, true},
+		{"behind the memory, time unknown", 0, live, forgotten, held(10), Exposure{}, 0, 0, false},
 		{"clock ahead never gives a negative lag", -time.Hour, live, received(10), held(5), Exposure{}, 0, 45, true},
 	}
 	for _, c := range cases {
@@ -72,7 +78,7 @@ func TestAgesAreNeverTooYoung(t *testing.T) {
 			a.Add(position.LSN(i+1), times[i])
 		}
 		held := rapid.IntRange(0, n).Draw(t, "held")
-		got, missing := a.Oldest(position.LSN(held))
+		got, missing, _ := a.Oldest(position.LSN(held))
 		if missing != (held < n) {
 			t.Fatalf("missing is %v with %d of %d held", missing, held, n)
 		}
@@ -99,11 +105,14 @@ func TestForgetKeepsWhatACopyLacks(t *testing.T) {
 		a.Add(position.LSN(i+1), position.Time(i+1))
 	}
 	a.Forget(4)
-	if got, ok := a.Oldest(0); !ok || got != 5 {
-		t.Errorf("oldest is %d, %v; want 5", got, ok)
+	if got, missing, known := a.Oldest(4); !missing || !known || got != 5 {
+		t.Errorf("oldest is %d, %v, %v; want 5", got, missing, known)
 	}
-	if _, ok := a.Oldest(10); ok {
+	if _, missing, known := a.Oldest(10); missing || !known {
 		t.Error("something is missing behind the last")
+	}
+	if _, _, known := a.Oldest(3); known {
+		t.Error("what was forgotten passes for known")
 	}
 }
 
