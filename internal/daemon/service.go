@@ -56,7 +56,7 @@ func Open(ctx context.Context, cfg config.Config, opts Options) (*Service, error
 		registry: prometheus.NewRegistry(), board: progress.New(), ages: &rpo.Ages{},
 	}
 	for _, step := range []func(context.Context) error{
-		s.openHTTP, s.openJournal, s.openNATS, s.buildSinks, s.buildCapture, s.register,
+		s.openHTTP, s.openJournal, s.rememberAges, s.openNATS, s.buildSinks, s.buildCapture, s.register,
 	} {
 		if err := step(ctx); err != nil {
 			if s.http != nil {
