@@ -83,7 +83,8 @@ func To(ctx context.Context, bucket objstore.Bucket, target Target, url string, 
 	return Run(ctx, store, plan, url, opts, log)
 }
 
-// Prepare lists the archive and makes a plan.
+// Prepare lists the archive and makes a plan. It reads the object within which a base lies when the source's clock may have been set
+// back there.
 func Prepare(ctx context.Context, store *archive.Store, target Target) (Plan, error) {
 	if err := target.Validate(); err != nil {
 		return Plan{}, err
@@ -96,7 +97,7 @@ func Prepare(ctx context.Context, store *archive.Store, target Target) (Plan, er
 	if err != nil {
 		return Plan{}, err
 	}
-	return Make(bases, objects, target)
+	return choosePlan(ctx, store, bases, objects, target)
 }
 
 // Run carries out a plan on the database at url. See the package comment for what an error leaves behind.
