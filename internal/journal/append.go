@@ -11,7 +11,7 @@ import (
 )
 
 // Append writes one part of a transaction. The last part makes the transaction complete, and the next fsync makes it
-// durable. An error that is ErrFull changed nothing: the same call may be repeated. One that is segment.ErrInvalid means that the part cannot
+// durable. An error that is ErrFull took nothing of the part: the same call may be repeated. One that is segment.ErrInvalid means that the part cannot
 // stand here, and nothing was written. Every other error is final.
 func (j *Journal) Append(a segment.Append) error {
 	j.writing.Lock()
@@ -19,10 +19,11 @@ func (j *Journal) Append(a segment.Append) error {
 	if err := j.usable(); err != nil {
 		return err
 	}
-	if err := j.room(a); err != nil {
+	// First the tail: one that is due must be sealed in a full journal too, or nothing could ever be removed from it.
+	if err := j.prepare(a.Frame.First); err != nil {
 		return err
 	}
-	if err := j.prepare(a.Frame.First); err != nil {
+	if err := j.room(a); err != nil {
 		return err
 	}
 	t := j.tail

@@ -17,8 +17,9 @@ type Config struct {
 	SegmentSize int64
 	// Retention is how long a sealed segment is kept although every sink has it. 0 is 24 hours.
 	Retention time.Duration
-	// MaxSize in bytes of the whole journal, at least twice SegmentSize: beyond it Append says ErrFull. From nine tenths of it on,
-	// segments that every sink has go before Retention. 0 is 50 GiB.
+	// MaxSize in bytes of the whole journal, at least twice SegmentSize: where a part would pass it, Append says ErrFull. Only the seal
+	// of a segment and the header of the next may pass it. From nine tenths of it on, segments that every sink has go
+	// before Retention. One transaction cannot be larger than this. 0 is 50 GiB.
 	MaxSize int64
 }
 

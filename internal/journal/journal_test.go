@@ -390,6 +390,27 @@ func TestMaxSize(t *testing.T) {
 	}
 }
 
+// A tail that fills the journal alone is sealed, and goes when every sink has it.
+func TestFullOfOneSegment(t *testing.T) {
+	cfg := small()
+	cfg.MaxSize = 2 << 10
+	j, b := mustOpen(t, crashfs.New(), cfg)
+	big := transaction(1)[0]
+	big.Frame.Payload = segment.AppendMessage(nil, make([]byte, cfg.MaxSize-j.Bytes()-400))
+	big.Frame.Count, big.Frame.Meta = 1, []segment.Rows{{Relation: 11, Inserts: 1}}
+	if err := j.Append(big); err != nil {
+		t.Fatal(err)
+	}
+	mustAwait(t, j, b, 1)
+	if err := add(j, 2, 3); !journal.IsFull(err) {
+		t.Fatalf("append: %v", err)
+	}
+	if err := j.Retain(end(1), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	mustAdd(t, j, 2, 3)
+}
+
 // With the disk full at any write, an Append repeated until there is room gives the same journal.
 func TestNoSpace(t *testing.T) {
 	for _, op := range []crashfs.Op{crashfs.Write, crashfs.Create} {
