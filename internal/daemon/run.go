@@ -12,8 +12,8 @@ import (
 	"tidemark/internal/position"
 )
 
-// retainInterval is how often segments that nobody needs are removed.
-const retainInterval = 10 * time.Second
+// retainInterval is how often segments that nobody needs are removed. A full journal waits this long for room.
+const retainInterval = time.Second
 
 // Run works until ctx ends, and then returns nil, or until the journal's state is unknown. It closes everything that
 // Open took.

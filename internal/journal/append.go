@@ -16,6 +16,12 @@ import (
 func (j *Journal) Append(a segment.Append) error {
 	j.writing.Lock()
 	defer j.writing.Unlock()
+	err := j.append(a)
+	j.full.Store(IsFull(err))
+	return err
+}
+
+func (j *Journal) append(a segment.Append) error {
 	if err := j.usable(); err != nil {
 		return err
 	}

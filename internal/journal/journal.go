@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"tidemark/internal/position"
 	"tidemark/internal/progress"
@@ -38,6 +39,7 @@ type Journal struct {
 	written   mark // guarded by shelf.mu
 	closing   bool // guarded by shelf.mu
 	retaining sync.Mutex
+	full      atomic.Bool // the last Append found no room
 
 	wake    chan struct{}
 	stop    chan struct{}

@@ -11,7 +11,8 @@ import (
 
 // Retain removes sealed segments, oldest first, that lie wholly at or below floor (the lowest position that any sink still
 // reads from), in which no reader stands, and which were sealed longer than Retention before now (the service's clock), or
-// whatever their age while the journal is larger than nine tenths of MaxSize. When a file cannot be removed, it and the rest are left to the next call.
+// whatever their age while the journal is larger than nine tenths of MaxSize, or the last Append found no room: the disk
+// can be full long before MaxSize. When a file cannot be removed, it and the rest are left to the next call.
 func (j *Journal) Retain(floor position.LSN, now time.Time) error {
 	j.retaining.Lock()
 	defer j.retaining.Unlock()
@@ -46,7 +47,7 @@ func (j *Journal) takeOldest(floor position.LSN, now time.Time) *held {
 		return nil
 	}
 	// A segment is sealed when the next one is created. A clock that was set back only makes it stay longer.
-	if now.Sub(next.header.Created) < j.cfg.Retention && j.total <= j.cfg.MaxSize/10*9 {
+	if now.Sub(next.header.Created) < j.cfg.Retention && j.total <= j.cfg.MaxSize/10*9 && !j.full.Load() {
 		return nil
 	}
 	for _, sequence := range j.readers {
