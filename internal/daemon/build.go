@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"tidemark/internal/event"
 	"tidemark/internal/journal"
@@ -46,7 +45,7 @@ func (s *Service) openJournal(ctx context.Context) error {
 
 // inspect says whose changes a journal holds and where it ends; nothing when there is none.
 func inspect(dir string) (source.Identity, position.LSN, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := (vfs.OS{}).MakeDir(dir); err != nil {
 		return source.Identity{}, 0, fmt.Errorf("%w; set journal.dir to a directory that we may write", err)
 	}
 	// Held against a slot that another service moves meanwhile, a journal would look as if it had lost its end.

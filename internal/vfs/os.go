@@ -78,25 +78,36 @@ func (OS) SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// MakeDir creates a directory with those above it, and fsyncs each one's parent.
-func (o OS) MakeDir(dir string) error {
-	dir = filepath.Clean(dir)
+// MakeDir creates a directory with those above it, and fsyncs each one's parent, also of one that exists: whoever made
+// it may not have come as far.
+func (o OS) MakeDir(dir string) error { return makeDir(filepath.Clean(dir), o.SyncDir) }
+
+func makeDir(dir string, syncDir func(string) error) error {
+	parent := filepath.Dir(dir)
 	if info, err := os.Stat(dir); err == nil {
 		if !info.IsDir() {
 			return &os.PathError{Op: "mkdir", Path: dir, Err: unix.ENOTDIR}
 		}
+		if err := syncDir(parent); err != nil && !unsyncable(err) {
+			return err
+		}
 		return nil
 	}
-	parent := filepath.Dir(dir)
 	if parent != dir {
-		if err := o.MakeDir(parent); err != nil {
+		if err := makeDir(parent, syncDir); err != nil {
 			return err
 		}
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return o.SyncDir(parent)
+	return syncDir(parent)
+}
+
+// unsyncable reports whether err says that a directory is not ours to fsync, or of a kind that needs none. What is in it was
+// made by somebody else then.
+func unsyncable(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EROFS)
 }
 
 // Lock takes an flock on the directory.
