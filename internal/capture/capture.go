@@ -36,10 +36,11 @@ type positions struct {
 	// idle is the end LSN of the last frontier; it may be acknowledged once the journal holds it and the acknowledge set has
 	// reached idleAfter, the last transaction before it: the frontier itself is no data that a copy could lack.
 	idle, idleAfter position.LSN
-	// reported is the flush position that was sent last, over all connections.
-	reported position.LSN
-	walEnd   position.LSN
-	message  position.Time // send time of the last message
+	// reported and applied are the flush and apply positions that were sent last, over all connections.
+	reported, applied position.LSN
+
+	walEnd  position.LSN
+	message position.Time // send time of the last message
 	// sample waits until everything below its End was received, and then becomes point.
 	sample    source.Sample
 	point     position.Time // everything that had committed by then ends at or below pointAfter

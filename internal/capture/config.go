@@ -33,7 +33,7 @@ var ErrRefused = source.ErrRefused
 // errTransient marks what a new connection may mend.
 var errTransient = errors.New("connection ended")
 
-// Config says what to capture and where it goes. All fields but the last four are needed.
+// Config says what to capture and where it goes. All fields but the last five are needed.
 type Config struct {
 	Source source.Config
 	// Journal is whose changes the journal holds, as Gate found it. Every connection is held against it.
@@ -47,6 +47,9 @@ type Config struct {
 	Log       *slog.Logger
 	// Acknowledge lists the stages that must be durable before the source may forget; empty means the journal.
 	Acknowledge []string
+	// Standby says that there is a standby: what it has applied is reported as apply, and nothing beyond Confirmed before it
+	// has written on the board.
+	Standby bool
 	// Received, if set, is told of every transaction with rows when its commit was read, before the journal has it. After a
 	// reconnect it may be told again.
 	Received func(end position.LSN, commit position.Time)

@@ -26,7 +26,8 @@
 // One function computes what is reported, and one goroutine sends it:
 //
 //	write = flush   the lowest position of the acknowledge set
-//	apply           the standby's position if there is a standby, else the same
+//	apply           the standby's position if there is a standby (the slot's, until the standby has told its own), else
+//	                the same as flush
 //
 // Both never go back and are never 0. One addition keeps an idle slot moving: when a keepalive comes, or a transaction without
 // rows ends, while no transaction is open, everything before its LSN has been received. That LSN is appended to the journal as a

@@ -38,16 +38,18 @@ func (c *Capture) acknowledged() report {
 		flush = p.idle
 	}
 	r := report{flush: flush, apply: flush}
-	if haveStandby && standby.Covered < p.appended {
+	if haveStandby && standby.Covered < p.appended || c.cfg.Standby && !haveStandby {
 		r.apply = min(flush, max(c.cfg.Confirmed, standby.Stored))
 	}
+	r.apply = max(r.apply, p.applied)
 	return r
 }
 
-func (c *Capture) setReported(flush position.LSN) {
+func (c *Capture) setReported(r report) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.state.reported = max(c.state.reported, flush)
+	c.state.reported = max(c.state.reported, r.flush)
+	c.state.applied = max(c.state.applied, r.apply)
 }
 
 // feedback is the sending half of one connection.
@@ -107,7 +109,7 @@ func (f *feedback) send(r report, ask bool) error {
 	if _, err := f.conn.Write(encodeReport(&f.buf, r, position.TimeOf(time.Now()), ask)); err != nil {
 		return transient("send feedback: %w", err)
 	}
-	f.capture.setReported(r.flush)
+	f.capture.setReported(r)
 	return nil
 }
 
@@ -135,7 +137,7 @@ func (f *feedback) farewell() error {
 	if _, err := f.conn.Write(b); err != nil {
 		return fmt.Errorf("send last feedback: %w", err)
 	}
-	f.capture.setReported(r.flush)
+	f.capture.setReported(r)
 	sink := make([]byte, 64<<10)
 	for {
 		if _, err := f.conn.Read(sink); err != nil {

@@ -20,7 +20,7 @@ func TestAcknowledgeRule(t *testing.T) {
 		if r := c.acknowledged(); r != (report{flush, apply}) {
 			t.Errorf("%s: report is %+v, want %d and %d", step, r, flush, apply)
 		}
-		c.setReported(c.acknowledged().flush)
+		c.setReported(c.acknowledged())
 	}
 	want("nothing known", 100, 100)
 	board.Set(progress.Journal, progress.Mark{Stored: 200})
@@ -38,13 +38,30 @@ func TestAcknowledgeRule(t *testing.T) {
 	board.Set(progress.Journal, progress.Mark{Stored: 300})
 	want("frontier waits for the slowest", 250, 250)
 	board.Set(progress.Archive, progress.Mark{Stored: 280})
-	board.Set(progress.Standby, progress.Mark{Stored: 260, Covered: 270})
-	want("apply is the standby's", 300, 260)
+	board.Set(progress.Standby, progress.Mark{Stored: 200, Covered: 270})
+	want("apply never goes back", 300, 250)
+	board.Set(progress.Standby, progress.Mark{Stored: 290, Covered: 290})
+	want("apply is the standby's", 300, 290)
 	board.Set(progress.Journal, progress.Mark{Stored: 1000})
 	board.Set(progress.Archive, progress.Mark{Stored: 1000})
-	want("never beyond what was handed over", 300, 260)
+	want("never beyond what was handed over", 300, 290)
 	board.Set(progress.Standby, progress.Mark{Stored: 300})
 	want("a standby without gap follows", 300, 300)
+}
+
+// TestApplyWaitsForTheStandby covers the time between a start and the standby's first word.
+func TestApplyWaitsForTheStandby(t *testing.T) {
+	board := progress.New()
+	board.Set(progress.Journal, progress.Mark{Stored: 200})
+	c := &Capture{cfg: Config{Board: board, Acknowledge: []string{progress.Journal}, Confirmed: 100, Standby: true},
+		state: positions{handed: 200, appended: 200, reported: 100}}
+	if r := c.acknowledged(); r != (report{200, 100}) {
+		t.Errorf("report is %+v before the standby spoke", r)
+	}
+	board.Set(progress.Standby, progress.Mark{Stored: 150})
+	if r := c.acknowledged(); r != (report{200, 150}) {
+		t.Errorf("report is %+v, want the standby's position", r)
+	}
 }
 
 func TestKeepaliveWithinTransactionDoesNotCount(t *testing.T) {

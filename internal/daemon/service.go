@@ -101,7 +101,8 @@ func (s *Service) buildCapture(context.Context) error {
 	src := SourceConfig(s.cfg)
 	s.capture, err = capture.New(capture.Config{
 		Source: src, Journal: s.identity, Start: s.journal.End(), Confirmed: s.gate.Confirmed, Appender: appender{s.journal}, Board: s.board,
-		Log: s.log.With("stage", "capture"), Acknowledge: s.cfg.AcknowledgeSet(), Received: s.ages.Add, Registerer: s.registry,
+		Log: s.log.With("stage", "capture"), Acknowledge: s.cfg.AcknowledgeSet(), Standby: s.cfg.Sinks.Standby.On(),
+		Received: s.ages.Add, Registerer: s.registry,
 	})
 	if err != nil {
 		return err
