@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"tidemark/internal/change"
@@ -127,7 +128,7 @@ func (t *target) shape(key []byte, row *change.Row, way byte) []byte {
 	key = append(key, strconv.FormatBool(old)[0])
 	for i := range values {
 		c := byte('v')
-		if values[i].Kind == change.Null {
+		if values[i].Kind == change.Null && (t.key == nil || slices.Contains(t.key, i)) { // only what finds the row is compared
 			c = 'n'
 		}
 		if row.Op == change.Update && row.New[i].Kind == change.Unchanged {
