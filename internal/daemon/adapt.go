@@ -11,7 +11,7 @@ import (
 	"tidemark/internal/sink"
 )
 
-// openLog lets a runner read the journal. Its errors become the runner's: a gap is permanent.
+// openLog lets a runner read the journal. Its errors become the runner's: a gap and damage are permanent.
 func openLog(j *journal.Journal) sink.OpenLog {
 	return func(after position.LSN) (sink.Log, error) {
 		r, err := j.Read(after)
@@ -22,10 +22,18 @@ func openLog(j *journal.Journal) sink.OpenLog {
 			// A standby that was just seeded stands where the source was; capture gets there.
 			return nil, fmt.Errorf("wait for the journal: %w", err)
 		case err != nil:
-			return nil, err
+			return nil, lasting(err)
 		}
 		return logReader{r}, nil
 	}
+}
+
+// lasting marks damage permanent: reading again would only find it again.
+func lasting(err error) error {
+	if _, ok := errors.AsType[*segment.CorruptionError](err); ok {
+		return sink.Permanent(err)
+	}
+	return err
 }
 
 // logReader keeps a broken journal from looking like the sink's own trouble.
@@ -35,7 +43,7 @@ type logReader struct{ *journal.Reader }
 func (r logReader) Next(ctx context.Context) (segment.Frame, error) {
 	f, err := r.Reader.Next(ctx)
 	if err != nil && ctx.Err() == nil {
-		return f, fmt.Errorf("read journal: %w", err)
+		return f, fmt.Errorf("read journal: %w", lasting(err))
 	}
 	return f, err
 }
