@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"tidemark/internal/position"
+	"tidemark/internal/segment"
 )
 
 func TestHandedStaysBoundedAndPessimistic(t *testing.T) {
@@ -26,6 +27,23 @@ func TestHandedStaysBoundedAndPessimistic(t *testing.T) {
 	m, r := h.cover(Reached{Covered: position.LSN(n * 10)})
 	if rows += r; rows != uint64(n) || r > 0 && m.Time != position.Time(n) {
 		t.Errorf("%d rows at time %d, want %d", rows, m.Time, n)
+	}
+}
+
+// A frontier's time is when the source said so: a commit at that moment can still end behind it.
+func TestFrontierHasNoCommitTime(t *testing.T) {
+	var s session
+	part := segment.Frame{Kind: segment.Part, First: true, Last: true, Xid: 7, Count: 1, Commit: 19, End: 20, Time: 5}
+	for _, c := range []struct {
+		frame segment.Frame
+		want  position.Time
+	}{{segment.Frontier(10, 3), 0}, {part, 5}, {segment.Frontier(30, 9), 5}} {
+		if err := s.note([]segment.Frame{c.frame}); err != nil {
+			t.Fatal(err)
+		}
+		if m, _ := s.handed.cover(Reached{Covered: c.frame.End}); m.Time != c.want {
+			t.Errorf("at %s the time is %d, want %d", c.frame.End, m.Time, c.want)
+		}
 	}
 }
 

@@ -18,7 +18,8 @@ type session struct {
 	open    position.LSN // end of the transaction that has begun but not ended; 0 for none
 	opened  Reached
 	reached Reached
-	rush    bool // the last Apply had frames: the first tick behind it comes at once
+	commit  position.Time // of the last complete transaction handed over that is no frontier
+	rush    bool          // the last Apply had frames: the first tick behind it comes at once
 
 	progressed bool   // the position moved since Open
 	advanced   func() // called when progressed becomes true
@@ -77,7 +78,10 @@ func (s *session) note(frames []segment.Frame) error {
 		s.open = f.End
 		if f.Last {
 			s.open = 0
-			s.handed.add(handedTransaction{end: f.End, time: f.Time, rows: uint64(f.Ordinal) + uint64(f.Count)})
+			if !f.IsFrontier() {
+				s.commit = f.Time
+			}
+			s.handed.add(handedTransaction{end: f.End, time: s.commit, rows: uint64(f.Ordinal) + uint64(f.Count)})
 		}
 	}
 	return nil
