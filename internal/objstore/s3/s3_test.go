@@ -231,13 +231,18 @@ func TestOpenRefuses(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	t.Setenv("HOME", t.TempDir())
 	for text, want := range map[string]string{
-		"s3:///prefix":                                  "want s3://bucket/prefix",
-		"s3://b/../c?region=x":                          "want s3://bucket/prefix",
-		"s3://key:secret@b/p":                           "credentials do not belong",
-		"s3://b/p?regoin=x":                             "regoin",
-		"s3://b/p?path_style=maybe":                     "want true or false",
-		"s3://b/p?endpoint=host:9000":                   "endpoint is not a URL",
-		"s3://b/p":                                      "region is missing",
+		"s3:///prefix":                                 "want s3://bucket/prefix",
+		"s3://b/../c?region=x":                         "want s3://bucket/prefix",
+		"s3://key:secret@b/p":                          "credentials do not belong",
+		"s3://b/p?regoin=x":                            "regoin",
+		"s3://b/p?path_style=maybe":                    "want true or false",
+		"s3://b/p?endpoint=host:9000":                  "endpoint is not a URL",
+		"s3://b/p?password=secret":                     "password",
+		"s3://b/p?endpoint=http://u:secret@h":          "endpoint is not a URL",
+		"s3://b/p?endpoint=http://h/secret%25zz":       "endpoint is not a URL",
+		"s3://b/../p?password=secret":                  "want s3://bucket/prefix",
+		"s3://b/p?region=&endpoint=&path_style=secret": "want true or false",
+		"s3://b/p": "region is missing",
 		"s3://b/p?region=x&endpoint=http://127.0.0.1:1": "AWS_ACCESS_KEY_ID",
 	} {
 		u, err := url.Parse(text)
