@@ -63,6 +63,9 @@ func ExplainConnect(cfg Config, err error) error {
 // GateOn is Gate on a replication connection that is idle. Capture calls it anew on every connection, right before it
 // starts to stream on that same connection: a source can change while we are away.
 func GateOn(ctx context.Context, pc *pgconn.PgConn, cfg Config, journal Identity, end position.LSN) (Start, error) {
+	if err := isPrimary(ctx, pc); err != nil {
+		return Start{}, err
+	}
 	id, flushed, err := identify(ctx, pc)
 	if err != nil {
 		return Start{}, err
@@ -92,6 +95,19 @@ func GateOn(ctx context.Context, pc *pgconn.PgConn, cfg Config, journal Identity
 		return start, nil
 	}
 	return start, inRange(cfg, s.confirmed, end, flushed)
+}
+
+// isPrimary lets a server in recovery be transient: with several hosts in the URL the next connection may find the primary, and
+// this one may be promoted. What it lacks, such as the slot, is no reason to refuse the source.
+func isPrimary(ctx context.Context, pc *pgconn.PgConn) error {
+	row, err := readRow(ctx, pc, "select pg_is_in_recovery()")
+	if err != nil {
+		return fmt.Errorf("ask whether the source is a primary: %w", err)
+	}
+	if row[0] != "f" {
+		return errors.New("the source is in recovery: source.url must reach the primary (several hosts need target_session_attrs=read-write)")
+	}
+	return nil
 }
 
 // identify asks for the cluster's identity. Columns of IDENTIFY_SYSTEM are taken by name: some servers add their own.

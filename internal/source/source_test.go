@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -323,6 +324,24 @@ func TestGateRefusesLostSlot(t *testing.T) {
 	}
 	_, err = Gate(t.Context(), cfg, start.Identity, start.LSN)
 	wantRefusal(t, err, "is lost", "pg_drop_replication_slot")
+}
+
+// A server in recovery may be the wrong one of several, or be promoted: nothing is refused.
+func TestGateWaitsForThePrimary(t *testing.T) {
+	c := pgtest.Start(t, throwaway.Options{})
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(c.DataDir, "standby.signal"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Gate(t.Context(), configFor(t, c.URL("postgres")), Identity{SystemID: "1"}, 100)
+	if err == nil || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "in recovery") {
+		t.Errorf("gate says %v", err)
+	}
 }
 
 func TestHeartbeat(t *testing.T) {
