@@ -60,7 +60,8 @@
 //
 // DDL is not applied here. When a relation is first seen, or seen with another definition, its table is compared with
 // it; a missing table or column or another type is a MismatchError, which says what to do. Once the table is as the
-// source's, the next Open goes on where this one stopped.
+// source's, the next Open goes on where this one stopped. A table that was dropped and made again, or renamed, on the source is
+// noticed by its OID there, as long as the process lives (Bindings).
 //
 // Tables of schema tidemark are bookkeeping of the source and are not applied, except tidemark.sequence: its rows set the
 // target's sequence of that name, ahead by a margin, because values drawn after the last look at it are unknown.

@@ -33,6 +33,8 @@ type Config struct {
 	Name string
 	// LockWait bounds how long Open waits for a lost connection's backend to end; 0 takes 10 s.
 	LockWait time.Duration
+	// Bindings is what earlier appliers of the same target noted, and this one goes on with; nil begins anew.
+	Bindings *Bindings
 }
 
 // Open connects to a target and makes the session ready. The caller calls Position next, and Close in the end.
@@ -42,6 +44,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Applier, error) {
 	}
 	if cfg.LockWait == 0 {
 		cfg.LockWait = 10 * time.Second
+	}
+	if cfg.Bindings == nil {
+		cfg.Bindings = &Bindings{}
 	}
 	conn, err := postgres.Connect(ctx, cfg.URL, cfg.Name)
 	if err != nil {

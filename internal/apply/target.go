@@ -94,6 +94,9 @@ func (a *Applier) load(ctx context.Context, rel *change.Relation) (*target, erro
 	case filtered:
 		return nil, &RightsError{What: fmt.Sprintf("see all rows of %s under row-level security", rel), SQL: "alter role " + postgres.Ident(a.role) + " bypassrls"}
 	}
+	if err := a.cfg.Bindings.bind(rel, oid); err != nil {
+		return nil, err
+	}
 	t.grant = grants(rel.Schema, t.table)
 	if kind == "p" {
 		t.only, t.partitioned = "", true

@@ -26,6 +26,7 @@ type Sink struct {
 	decoder  *pgoutput.Decoder
 	position position.LSN // what the standby holds
 	inside   bool         // a transaction has begun and not ended
+	bindings apply.Bindings
 }
 
 // New makes the sink of a stream (apply.Config.Stream); it connects in Open.
@@ -45,7 +46,7 @@ func (s *Sink) Open(ctx context.Context) (sink.Reached, error) {
 	if err := s.Close(ctx); err != nil {
 		return sink.Reached{}, err
 	}
-	applier, err := apply.Open(ctx, apply.Config{URL: s.cfg.URL, Stream: s.stream, Name: Name}, s.log)
+	applier, err := apply.Open(ctx, apply.Config{URL: s.cfg.URL, Stream: s.stream, Name: Name, Bindings: &s.bindings}, s.log)
 	if err != nil {
 		return sink.Reached{}, classify(err)
 	}
