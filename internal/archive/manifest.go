@@ -29,7 +29,8 @@ type Manifest struct {
 type Table struct {
 	Schema  string   `json:"schema"`
 	Name    string   `json:"name"`
-	Columns []string `json:"columns"` // of the COPY data, in order; generated columns are left out
+	OID     uint32   `json:"oid,omitempty"` // on the source: a later table of the same name has another; 0 when not known
+	Columns []string `json:"columns"`       // of the COPY data, in order; generated columns are left out
 	Rows    int64    `json:"rows"`
 	Parts   []Part   `json:"parts"`
 }

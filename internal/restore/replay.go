@@ -135,6 +135,9 @@ func (p *replayer) table(rel *change.Relation, ordinal uint32) (int, error) {
 	case !ok:
 		return 0, fmt.Errorf("change %d is of table %s, which is not in the base: it was made or renamed after the base was taken, and schema changes "+
 			"are not replayed; restore from a later base, or to an LSN before this transaction", ordinal, rel)
+	case p.run.plan.Base.Tables[i].OID != 0 && p.run.plan.Base.Tables[i].OID != rel.ID:
+		return 0, fmt.Errorf("change %d is of table %s, which is not the base's table of that name: on the source that was dropped and made again, or renamed, after "+
+			"the base was taken, and schema changes are not replayed; restore from a later base, or to an LSN before this transaction", ordinal, rel)
 	}
 	p.seen[rel] = i
 	return i, nil

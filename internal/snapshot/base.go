@@ -105,7 +105,7 @@ func (b *base) rows(ctx context.Context) error {
 		if err := w.cut(); err != nil {
 			return err
 		}
-		entry := archive.Table{Schema: t.Schema, Name: t.Name, Columns: t.Columns, Rows: tag.RowsAffected(), Parts: w.list}
+		entry := archive.Table{Schema: t.Schema, Name: t.Name, OID: t.oid, Columns: t.Columns, Rows: tag.RowsAffected(), Parts: w.list}
 		if w.total != entry.Rows {
 			return fmt.Errorf("read from source: %d lines for %d rows", w.total, entry.Rows)
 		}

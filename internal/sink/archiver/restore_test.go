@@ -191,6 +191,26 @@ func TestRestoreRefuses(t *testing.T) {
 	})
 }
 
+// TestRestoreRemade replaces a table of the base by one of the same name and columns.
+func TestRestoreRemade(t *testing.T) {
+	bucket := newBucket(t)
+	r := newRig(t, 0, bucket)
+	m := r.base(t)
+	r.exec(t, "alter table wide rename to old", "create table wide (like old)", "alter table wide add constraint wide_key primary key (id)",
+		"alter publication tidemark add table wide", "insert into wide values (1, 'other', 0)")
+	r.archived(t, r.mark(t, "made again").lsn)
+	r.stop()
+	for _, x := range m.Tables {
+		if x.OID == 0 {
+			t.Errorf("table %s has no OID in the manifest", x.Name)
+		}
+	}
+	_, err := restore.To(t.Context(), bucket, restore.Target{Latest: true}, pgtest.Database(t, 0), restore.Options{}, r.log)
+	if err == nil || !strings.Contains(err.Error(), "public.wide, which is not the base's table of that name") {
+		t.Errorf("restore: %v, want an error that names the table", err)
+	}
+}
+
 func openStore(t *testing.T, bucket objstore.Bucket) *archive.Store {
 	t.Helper()
 	store, err := archive.OpenStore(t.Context(), bucket)
