@@ -56,13 +56,14 @@ func (c *Capture) setReported(r report) {
 type feedback struct {
 	capture *Capture
 	conn    net.Conn
-	// poke says that a position may have moved; asked, that the source wants an answer. Both hold one signal.
-	poke, asked chan struct{}
-	buf         [39]byte
+	// poke says that a position may have moved; asked, that the source wants an answer; ask, that we want one. Each holds
+	// one signal.
+	poke, asked, ask chan struct{}
+	buf              [39]byte
 }
 
 func newFeedback(c *Capture, conn net.Conn) *feedback {
-	return &feedback{capture: c, conn: conn, poke: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
+	return &feedback{capture: c, conn: conn, poke: make(chan struct{}, 1), asked: make(chan struct{}, 1), ask: make(chan struct{}, 1)}
 }
 
 func signal(ch chan struct{}) {
@@ -94,6 +95,8 @@ func (f *feedback) run(ctx context.Context) error {
 		case <-f.poke:
 		case <-f.asked:
 			due = true
+		case <-f.ask:
+			due, ask = true, true
 		case <-timer.C:
 			due, ask = true, true
 		}

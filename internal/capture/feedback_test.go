@@ -1,7 +1,10 @@
 package capture
 
 import (
+	"context"
 	"errors"
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -136,6 +139,42 @@ func TestFrontiersArePaced(t *testing.T) {
 	if n := s.memory().frontiers; n == 0 || n > 20 {
 		t.Errorf("%d frontiers for 1000 keepalives", n)
 	}
+}
+
+// TestEarlyKeepaliveIsAskedAgain covers the last keepalive of several: nothing else may ever come to replace it.
+func TestEarlyKeepaliveIsAskedAgain(t *testing.T) {
+	s := newSession(t, progress.New())
+	near, far := net.Pipe()
+	defer func() { _, _ = near.Close(), far.Close() }()
+	s.feedback = newFeedback(s.c, near)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.feedback.run(ctx) }()
+	var report [39]byte
+	read := func() bool {
+		t.Helper()
+		if _, err := io.ReadFull(far, report[:]); err != nil {
+			t.Fatal(err)
+		}
+		return report[38] == 1
+	}
+	read() // the first
+	began := time.Now()
+	for s.memory().frontiers == 0 || !time.Now().Before(s.asks) { // until one was too early, however slow the machine
+		for end := range position.LSN(2) {
+			if err := s.idle(s.c.startLSN() + end + 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for !read() {
+	}
+	if d := time.Since(began); d >= reportInterval {
+		t.Errorf("the source was asked after %v", d)
+	}
+	cancel()
+	_ = near.Close()
+	<-done
 }
 
 func TestMalformedReplicationMessagesAreFatal(t *testing.T) {

@@ -51,6 +51,7 @@ type session struct {
 	ctx       context.Context // ends when either half ends; only append waits on it
 	sent      position.Time   // send time of the message being read
 	frontier  time.Time       // when the last frontier was appended
+	asks      time.Time       // when feedback will ask for a keepalive in place of one that came too early
 }
 
 func (s *session) run(ctx context.Context) error {
@@ -163,8 +164,8 @@ func (s *session) note(walEnd position.LSN) {
 }
 
 // frontierInterval is the shortest time between two frontiers. Keepalives come in thousands while another database is
-// busy; the source repeats the newest at least once a second, because we ask.
-const frontierInterval = 100 * time.Millisecond
+// busy; for those that come too early the source is asked again once the interval is over.
+const frontierInterval = 10 * time.Millisecond
 
 // idle takes the word that everything before end was received, while no transaction is open. It goes into the journal as
 // a frontier before it may be acknowledged: otherwise the slot would stand beyond the journal's end at the next start, and
@@ -174,12 +175,16 @@ func (s *session) idle(end position.LSN) error {
 	s.c.mu.Lock()
 	p := &s.c.state
 	p.reachSample(max(end, p.appended))
-	due := end > p.appended && time.Since(s.frontier) >= frontierInterval
-	if due {
+	news, wait := end > p.appended, frontierInterval-time.Since(s.frontier)
+	if news && wait <= 0 {
 		p.handed = end
 	}
 	s.c.mu.Unlock()
-	if !due {
+	if !news {
+		return nil
+	}
+	if wait > 0 {
+		s.askIn(wait)
 		return nil
 	}
 	s.frontier = time.Now()
@@ -191,6 +196,17 @@ func (s *session) idle(end position.LSN) error {
 	s.c.mu.Unlock()
 	signal(s.feedback.poke)
 	return nil
+}
+
+// askIn asks the source for a keepalive after wait, once for all that are too early until then. The signal may find the
+// session ended, and then nobody takes it.
+func (s *session) askIn(wait time.Duration) {
+	now := time.Now()
+	if now.Before(s.asks) {
+		return
+	}
+	s.asks = now.Add(wait)
+	time.AfterFunc(wait, func() { signal(s.feedback.ask) })
 }
 
 // received tells of a commit, and lets the journal publish it from now on.
