@@ -125,14 +125,19 @@ func ranges(objects []archive.Object) (runs []listedRange, holes []string) {
 	runs, holes = []listedRange{}, []string{}
 	var before archive.Object
 	for i, o := range objects {
-		if i > 0 {
-			if reason := o.Follows(before); reason != "" {
-				holes = append(holes, reason)
-			}
-		} else if o.Damage != "" {
-			holes = append(holes, o.Key+" is damaged: "+o.Damage)
+		reason := ""
+		if i > 0 || o.Damage != "" {
+			reason = o.Follows(before)
 		}
-		if i == 0 || len(holes) > 0 && o.Follows(before) != "" {
+		// Behind a damaged object begins another range; that is no second hole.
+		if reason != "" && (o.Damage != "" || before.Damage == "" || o.Sequence != before.Sequence+1) {
+			holes = append(holes, reason)
+		}
+		if o.Damage != "" {
+			before = o
+			continue
+		}
+		if len(runs) == 0 || reason != "" || before.Damage != "" {
 			runs = append(runs, listedRange{After: o.After, From: o.MinTime})
 		}
 		run := &runs[len(runs)-1]

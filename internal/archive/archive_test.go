@@ -293,6 +293,36 @@ func TestLostIndex(t *testing.T) {
 	}
 }
 
+// TestHolesSeenByListing: objects that an index lists are not read, but it is seen that one is gone or has another size.
+func TestHolesSeenByListing(t *testing.T) {
+	bucket := newBucket(t)
+	all := fill(t, bucket, indexCount+2)
+	short := objstoretest.Read(t, bucket, JournalKey(9))
+	for _, n := range []uint64{1, 9, indexCount} {
+		if err := bucket.Delete(t.Context(), JournalKey(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := bucket.Create(t.Context(), JournalKey(9), short[1:]); err != nil {
+		t.Fatal(err)
+	}
+	store := openStore(t, bucket)
+	objects, err := store.Objects(t.Context())
+	if err != nil || len(objects) != len(all) {
+		t.Fatalf("%d objects, %v", len(objects), err)
+	}
+	var damaged []uint64
+	for _, o := range objects {
+		if o.Damage != "" {
+			damaged = append(damaged, o.Sequence)
+		}
+	}
+	tail, err := store.Tail(t.Context())
+	if want := []uint64{1, 9, indexCount}; !slices.Equal(damaged, want) || err != nil || len(tail.Damaged) != len(want) || *tail.Last != all[len(all)-1] {
+		t.Errorf("damaged objects %v, want %v; tail %+v, %v", damaged, want, tail, err)
+	}
+}
+
 // TestNoObjectLeft: the indexes still say what there was.
 func TestNoObjectLeft(t *testing.T) {
 	bucket := objstoretest.NewFaulty(newBucket(t))

@@ -37,7 +37,7 @@ type Object struct {
 	Generation position.LSN `json:"generation"`
 	// Created is when the object was begun, on its writer's clock: for display only.
 	Created time.Time `json:"created"`
-	// Damage says what is wrong with an object that no index lists; all fields but Sequence, Key and Size may then be unset.
+	// Damage says what is wrong with an object; all fields but Sequence, Key and Size may then be unset.
 	Damage string `json:"-"`
 }
 

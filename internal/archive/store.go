@@ -76,7 +76,7 @@ func (s *Store) readManifest(ctx context.Context, key string) (Manifest, error) 
 }
 
 // Objects lists all journal objects in order. A missing or damaged one shows as a gap in the numbers, or in Damage; see
-// Object.Follows. Objects that no index lists are read.
+// Object.Follows. Objects that no index lists are read; of the others presence and size are compared.
 func (s *Store) Objects(ctx context.Context) ([]Object, error) {
 	indexes, err := s.indexed(ctx)
 	if err != nil {
@@ -86,16 +86,13 @@ func (s *Store) Objects(ctx context.Context) ([]Object, error) {
 }
 
 func (s *Store) objects(ctx context.Context, indexes indexSet) ([]Object, error) {
-	// Behind the unbroken run of index objects every journal object is looked up; before it the indexes say it all.
-	listed := slices.Clone(indexes.unbroken)
-	after := ""
-	if n := len(listed); n > 0 {
-		after = listed[n-1].Key
-	}
-	rest, err := s.list(ctx, after)
+	all, err := s.list(ctx, "")
 	if err != nil {
 		return nil, err
 	}
+	// Of the objects of the unbroken run of indexes only presence and size are compared; behind it every object is looked up.
+	listed := slices.Clone(indexes.unbroken)
+	rest := mark(listed, all)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for i := range rest {
@@ -112,6 +109,28 @@ func (s *Store) objects(ctx context.Context, indexes indexSet) ([]Object, error)
 		return nil, err
 	}
 	return append(listed, rest...), nil
+}
+
+// mark sets the damage of objects of the indexes that a listing does not have, or has with another size. It returns what the
+// listing has behind them.
+func mark(indexed, listed []Object) []Object {
+	next := 0
+	for i := range indexed {
+		o := &indexed[i]
+		for next < len(listed) && listed[next].Sequence < o.Sequence {
+			next++
+		}
+		switch {
+		case next == len(listed) || listed[next].Sequence > o.Sequence:
+			o.Damage = "it is missing"
+		case listed[next].Size != o.Size:
+			o.Damage = fmt.Sprintf("it has %d bytes, want %d", listed[next].Size, o.Size)
+		}
+		if next < len(listed) && listed[next].Sequence == o.Sequence {
+			next++
+		}
+	}
+	return listed[next:]
 }
 
 // list gives the journal objects behind a key, with no more than a listing tells.
@@ -223,6 +242,9 @@ type Tail struct {
 	// Unindexed holds the objects that no index lists yet, and NextIndex is the number of the index that will.
 	Unindexed []Object
 	NextIndex uint64
+	// Damaged holds objects of the indexes that are missing, or have another size. They do not keep a writer from going on: changes
+	// from here on can be restored from a later base.
+	Damaged []Problem
 }
 
 // Tail finds the archive's end and verifies the objects that no index lists. A hole or a damaged object there is an error.
@@ -240,6 +262,11 @@ func (s *Store) Tail(ctx context.Context) (Tail, error) {
 	}
 	tail := Tail{NextIndex: set.next, Unindexed: objects[len(set.unbroken):]}
 	before := Object{}
+	for _, o := range objects[:len(set.unbroken)] {
+		if o.Damage != "" {
+			tail.Damaged = append(tail.Damaged, Problem{Key: o.Key, Reason: o.Damage})
+		}
+	}
 	if n := len(set.unbroken); n > 0 {
 		before = set.unbroken[n-1]
 		tail.Last = &before

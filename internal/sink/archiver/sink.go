@@ -74,6 +74,9 @@ func (s *Sink) open(ctx context.Context) error {
 	if s.tail, err = store.Tail(ctx); err != nil {
 		return err
 	}
+	for _, p := range s.tail.Damaged {
+		s.log.Error("the archive has a hole; nothing behind it can be restored from a base before it: take a new base", "object", p.Key, "reason", p.Reason)
+	}
 	s.stored = 0
 	if last := s.tail.Last; last != nil {
 		if err := s.accept(*last); err != nil {

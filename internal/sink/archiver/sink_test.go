@@ -426,6 +426,16 @@ func TestIndexesFollow(t *testing.T) {
 	if got := len(readAll(t, bucket)); got != n {
 		t.Errorf("the archive holds %d of %d transactions", got, n)
 	}
+	// A hole far back does not stop archiving, and is not passed over in silence.
+	if err := bucket.Delete(t.Context(), archive.JournalKey(2)); err != nil {
+		t.Fatal(err)
+	}
+	var told strings.Builder
+	s = newSink(t, bucket, Config{})
+	s.log = slog.New(slog.NewTextHandler(&told, nil))
+	if at := open(t, s); at.Stored == 0 || !strings.Contains(told.String(), archive.JournalKey(2)) {
+		t.Errorf("open stands at %s and says %q, want the hole named", at.Stored, told.String())
+	}
 }
 
 func TestValidate(t *testing.T) {

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"tidemark/internal/archive"
+	"tidemark/internal/position"
+)
+
+func listedObject(n uint64, damage string) archive.Object {
+	return archive.Object{Sequence: n, Key: archive.JournalKey(n), After: position.LSN(n * 16), Last: position.LSN(n*16 + 16), Damage: damage}
+}
+
+// TestRanges: every hole is told once, and no range reaches over one.
+func TestRanges(t *testing.T) {
+	type extent struct{ after, last position.LSN }
+	missing := func(n uint64) string { return archive.JournalKey(n) + " is missing" }
+	for _, test := range []struct {
+		name    string
+		objects []archive.Object
+		ranges  []extent
+		holes   []string
+	}{
+		{"none", nil, nil, nil},
+		{"whole", []archive.Object{listedObject(1, ""), listedObject(2, "")}, []extent{{16, 48}}, nil},
+		{"gap", []archive.Object{listedObject(1, ""), listedObject(3, "")}, []extent{{16, 32}, {48, 64}}, []string{missing(2)}},
+		{
+			"damaged", []archive.Object{listedObject(1, ""), listedObject(2, "bent"), listedObject(3, ""), listedObject(4, "")}, []extent{{16, 32}, {48, 80}},
+			[]string{archive.JournalKey(2) + " is damaged: bent"},
+		},
+		{
+			"first, of which nothing is known, and a gap behind it",
+			[]archive.Object{{Sequence: 1, Key: archive.JournalKey(1), Damage: "bent"}, listedObject(3, "")},
+			[]extent{{48, 64}}, []string{archive.JournalKey(1) + " is damaged: bent", missing(2)},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			runs, holes := ranges(test.objects)
+			var got []extent
+			for _, r := range runs {
+				got = append(got, extent{r.After, r.Last})
+			}
+			if !slices.Equal(got, test.ranges) || !slices.Equal(holes, test.holes) {
+				t.Errorf("ranges %v, holes %q; want %v, %q", got, holes, test.ranges, test.holes)
+			}
+		})
+	}
+}
