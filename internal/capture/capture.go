@@ -17,6 +17,7 @@ import (
 type Capture struct {
 	cfg     Config
 	metrics *metrics
+	leaving chan struct{} // one signal for the connection that streams
 
 	mu    sync.Mutex
 	state positions
@@ -57,7 +58,7 @@ func New(cfg Config) (*Capture, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register capture metrics: %w", err)
 	}
-	return &Capture{cfg: cfg, metrics: m, state: positions{handed: cfg.Start, appended: cfg.Start, committed: cfg.Start, reported: cfg.Confirmed}}, nil
+	return &Capture{cfg: cfg, metrics: m, leaving: make(chan struct{}, 1), state: positions{handed: cfg.Start, appended: cfg.Start, committed: cfg.Start, reported: cfg.Confirmed}}, nil
 }
 
 const (
@@ -99,6 +100,17 @@ func (c *Capture) takeStreamed() bool {
 	was := c.state.streamed
 	c.state.streamed = false
 	return was
+}
+
+// Leave says that the source is shutting down. It waits until we have confirmed all that it has, which a full journal or a
+// copy that is away can hold up for ever: the connection ends when the time that a copy usually needs is over. Nothing
+// is lost by that: the slot keeps what was not confirmed.
+func (c *Capture) Leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state.connected {
+		signal(c.leaving)
+	}
 }
 
 // Observe takes a sample from the heartbeat: a moment on the source's clock and the end of WAL read after it.

@@ -71,14 +71,19 @@ func (c *Capture) startLSN() position.LSN {
 
 // keepAlive lets the kernel find a peer that went away without a word.
 func keepAlive(conn net.Conn) {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	if t, ok := conn.(*net.TCPConn); ok {
+	if t, ok := socket(conn).(*net.TCPConn); ok {
 		// Where it cannot be set, the connection merely takes longer to be found dead.
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4})
 		setUserTimeout(t, 30*time.Second)
 	}
+}
+
+// socket is the connection below TLS.
+func socket(conn net.Conn) net.Conn {
+	if t, ok := conn.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return conn
 }
 
 // begin sends START_REPLICATION and reads up to the server's agreement.

@@ -40,6 +40,10 @@
 // frontier, it asks for an answer, which carries the source's position and clock. Sending never waits for receiving: while a full journal holds the reader, feedback goes
 // on, and the source keeps the connection.
 //
+// A source that shuts down waits until we have confirmed everything. Heartbeat sees that it does and calls Leave: feedback goes
+// on for 1.5 seconds, and then the connection is closed, so that neither a full journal nor a copy that is away holds the
+// source. What was not confirmed comes again from the slot.
+//
 // # Errors
 //
 // Transient errors end the connection and Loop makes a new one. ErrRefused means that the source must be mended by

@@ -38,6 +38,10 @@ func (c *Capture) setConnected(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state.connected, c.state.full = on, false
+	select {
+	case <-c.leaving: // it was for the connection before
+	default:
+	}
 	c.state.streamed = c.state.streamed || on
 }
 
@@ -66,6 +70,7 @@ func (s *session) run(ctx context.Context) error {
 		close(woken)
 	})
 	group.Go(func() error { return s.feedback.run(ctx) })
+	group.Go(func() error { return s.leave(ctx) })
 	group.Go(func() error {
 		err := s.read()
 		return errors.Join(err, s.discard(err))
@@ -73,6 +78,26 @@ func (s *session) run(ctx context.Context) error {
 	err := group.Wait()
 	<-woken
 	return err
+}
+
+// leaveTime is how long a source that shuts down may wait for us.
+const leaveTime = 1500 * time.Millisecond
+
+// leave ends the connection leaveTime after the source began to shut down. The reader may stand in the journal for longer,
+// so the connection is closed here.
+func (s *session) leave(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.c.leaving:
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(leaveTime):
+	}
+	_ = socket(s.conn).Close() // at once, without a TLS farewell
+	return transient("the source shuts down: it does not wait any longer for what is not acknowledged")
 }
 
 // discard takes the open transaction back. After a fatal error the journal is left as it is: recovery decides.

@@ -11,7 +11,9 @@ import (
 
 	"tidemark/internal/postgres/pgtest"
 	"tidemark/internal/postgres/throwaway"
+	"tidemark/internal/progress"
 	"tidemark/internal/segment"
+	"tidemark/internal/source"
 )
 
 // TestFullJournal holds the reader for longer than the server waits for a silent client.
@@ -43,6 +45,55 @@ func TestFullJournal(t *testing.T) {
 			t.Error("still full")
 		}
 	})
+}
+
+// TestPrimaryStopsThoughHeld stops the source while nothing can be confirmed: because a copy of the acknowledge set is
+// away, and because the journal is full and the reader stands still.
+func TestPrimaryStopsThoughHeld(t *testing.T) {
+	c := pgtest.Start(t, throwaway.Options{})
+	url := c.URL("postgres")
+	pgtest.Exec(t, url, "create table a(id int primary key, t text)") // without a sequence, which the heartbeat would record
+	r := newRig(t, url, func(c *Config) { c.Acknowledge = []string{progress.Journal, progress.Archive} })
+	var full atomic.Bool
+	r.memory.before = func(segment.Append) error {
+		if full.Load() {
+			return errNoRoom{}
+		}
+		return nil
+	}
+	r.start(t)
+	stop := func(why string) {
+		t.Helper()
+		src := r.cfg.Source
+		src.Heartbeat = time.Minute // it does not wait for its next beat to notice
+		heartbeat := source.NewHeartbeat(src, r.cfg.Log, nil)
+		heartbeat.OnShutdown(r.capture.Leave)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		beats := make(chan error, 1)
+		go func() { beats <- heartbeat.Run(ctx) }()
+		defer func() { cancel(); <-beats }()
+		until(t, "the heartbeat beats", func() bool { return heartbeat.Status().Connected })
+		began := time.Now()
+		if err := c.Stop(ctx); err != nil {
+			t.Fatalf("%s: %v", why, err)
+		}
+		if d := time.Since(began); d > 10*time.Second {
+			t.Errorf("%s: the primary took %v to stop", why, d)
+		}
+		if err := c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "capture is back", func() bool { return r.capture.State().Connected })
+	}
+	r.marker(t)
+	stop("archive away")
+	full.Store(true)
+	pgtest.Exec(t, url, "insert into a select g, repeat('x', 1000) from generate_series(1, 20000) g")
+	until(t, "the journal is full", func() bool { return r.capture.State().Full })
+	stop("journal full")
+	full.Store(false)
+	r.marker(t)
+	r.compare(t)
 }
 
 func activePID(t *testing.T, r *rig) (pid int) {

@@ -108,6 +108,7 @@ func (s *Service) buildCapture(context.Context) error {
 		return err
 	}
 	s.heartbeat = source.NewHeartbeat(src, s.log.With("stage", "heartbeat"), s.capture.Observe)
+	s.heartbeat.OnShutdown(s.capture.Leave)
 	return nil
 }
 

@@ -54,6 +54,8 @@ type Heartbeat struct {
 	cfg     Config
 	log     *slog.Logger
 	observe func(Sample)
+	// stopping, if set, is told that the source is shutting down.
+	stopping func()
 
 	mu     sync.Mutex
 	status Status
@@ -63,6 +65,9 @@ type Heartbeat struct {
 func NewHeartbeat(cfg Config, log *slog.Logger, observe func(Sample)) *Heartbeat {
 	return &Heartbeat{cfg: cfg.WithDefaults(), log: log, observe: observe}
 }
+
+// OnShutdown sets what is called when the source is found shutting down, at most once per beat. It is called before Run.
+func (h *Heartbeat) OnShutdown(stopping func()) { h.stopping = stopping }
 
 // Status returns what the last beat saw. It may be called at any time.
 func (h *Heartbeat) Status() Status {
@@ -86,9 +91,8 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 		}
 	}()
 	var failing bool
-	tick := time.NewTicker(h.cfg.Heartbeat)
-	defer tick.Stop()
 	for {
+		next := time.Now().Add(h.cfg.Heartbeat)
 		err := h.once(ctx, &conn)
 		if ctx.Err() != nil {
 			return nil
@@ -101,13 +105,28 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 		}
 		failing = err != nil
 		h.update(func(s *Status) { s.Connected = err == nil })
-		select {
-		case <-ctx.Done():
+		if rest(ctx, conn, next); ctx.Err() != nil {
 			return nil
-		case <-tick.C:
 		}
 	}
 }
+
+// rest waits until next, or until the server ends the session: it may be shutting down, and a new connection tells.
+func rest(ctx context.Context, conn *pgx.Conn, next time.Time) {
+	ctx, cancel := context.WithDeadline(ctx, next)
+	defer cancel()
+	for conn != nil && ctx.Err() == nil {
+		// We listen to nothing: it returns when the time is over or the session is.
+		if err := conn.PgConn().WaitForNotification(ctx); err != nil && conn.IsClosed() {
+			return
+		}
+	}
+	<-ctx.Done()
+}
+
+// shuttingDown reports whether a server that refused a connection is not to be reached now (57P03). It says so when it
+// starts as well, but then no session of ours is left that it could wait for.
+func shuttingDown(err error) bool { return postgres.Code(err) == "57P03" }
 
 // beatTimeout bounds one beat: a session that hangs is given up.
 const beatTimeout = 10 * time.Second
@@ -115,8 +134,14 @@ const beatTimeout = 10 * time.Second
 func (h *Heartbeat) once(ctx context.Context, conn **pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
 	defer cancel()
+	if *conn != nil && (*conn).IsClosed() {
+		*conn = nil
+	}
 	if *conn == nil {
 		c, err := postgres.Connect(ctx, h.cfg.URL, h.cfg.Name+" heartbeat")
+		if shuttingDown(err) && h.stopping != nil {
+			h.stopping()
+		}
 		if err != nil {
 			return fmt.Errorf("connect to the source: %w", err)
 		}
