@@ -55,11 +55,13 @@ func (a *app) openArchive(ctx context.Context, url string) (*archive.Store, erro
 
 // listing is what `archive ls --json` prints.
 type listing struct {
-	SystemID string        `json:"system_id"`
-	Database string        `json:"database"`
-	Bases    []listedBase  `json:"bases"`
-	Ranges   []listedRange `json:"ranges"`
-	Holes    []string      `json:"holes"`
+	SystemID string       `json:"system_id"`
+	Database string       `json:"database"`
+	Bases    []listedBase `json:"bases"`
+	// BadBases are manifests that cannot be used.
+	BadBases []archive.Problem `json:"bad_bases"`
+	Ranges   []listedRange     `json:"ranges"`
+	Holes    []string          `json:"holes"`
 }
 
 type listedBase struct {
@@ -86,7 +88,7 @@ func (a *app) archiveLs(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	bases, err := store.Bases(ctx)
+	bases, bad, err := store.Bases(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,7 +96,8 @@ func (a *app) archiveLs(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	l := listing{SystemID: store.Identity().SystemID, Database: store.Identity().Database, Bases: []listedBase{}, Holes: []string{}}
+	l := listing{SystemID: store.Identity().SystemID, Database: store.Identity().Database, Bases: []listedBase{}, BadBases: []archive.Problem{}}
+	l.BadBases = append(l.BadBases, bad...)
 	for _, m := range bases {
 		l.Bases = append(l.Bases, describeBase(m))
 	}
@@ -104,7 +107,7 @@ func (a *app) archiveLs(ctx context.Context, url string) error {
 	} else {
 		err = a.printListing(l)
 	}
-	if err == nil && len(l.Holes) > 0 {
+	if err == nil && len(l.Holes)+len(l.BadBases) > 0 {
 		return errReported
 	}
 	return err
@@ -167,6 +170,9 @@ func (a *app) printListing(l listing) error {
 	}
 	if len(l.Bases) == 0 {
 		fmt.Fprintln(a.out, "\nNO BASE: nothing can be restored yet; run tidemark snapshot archive")
+	}
+	for _, p := range l.BadBases {
+		fmt.Fprintf(a.out, "\nBAD %s: %s\n", p.Key, oneLine(p.Reason))
 	}
 	for _, h := range l.Holes {
 		fmt.Fprintln(a.out, "\nHOLE: "+h)

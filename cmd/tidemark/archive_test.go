@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"tidemark/internal/archive"
@@ -45,5 +46,33 @@ func TestRanges(t *testing.T) {
 				t.Errorf("ranges %v, holes %q; want %v, %q", got, holes, test.ranges, test.holes)
 			}
 		})
+	}
+}
+
+// run executes a command line and returns its exit code and all that it printed.
+func run(t *testing.T, args ...string) (int, string) {
+	t.Helper()
+	var out strings.Builder
+	code := execute(t.Context(), args, &out, &out)
+	return code, out.String()
+}
+
+func TestBadBase(t *testing.T) {
+	url := "file://" + t.TempDir()
+	bucket, err := archive.OpenBucket(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := archive.Claim(t.Context(), bucket, "7000000000000000001", "app"); err != nil {
+		t.Fatal(err)
+	}
+	key := archive.ManifestKey(0x99)
+	if err := bucket.Create(t.Context(), key, []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"archive", "ls"}, {"archive", "ls", "--json"}, {"archive", "verify"}, {"restore", "--latest", "--dry-run"}} {
+		if code, said := run(t, append(args, "--archive", url)...); code != exitFailed || !strings.Contains(said, key) {
+			t.Errorf("%v: exit code %d, said %q: want 1 and the manifest named", args, code, said)
+		}
 	}
 }

@@ -117,14 +117,22 @@ type planned struct {
 	Tables   int          `json:"tables"`
 	Objects  int          `json:"objects"`
 	Bytes    int64        `json:"bytes"`
+	// BadBases are manifests that cannot be used.
+	BadBases []string `json:"bad_bases,omitempty"`
 }
 
 func (a *app) printPlan(p restore.Plan) error {
 	out := planned{
 		Target: p.Target.String(), Base: p.Base.LSN, BaseTime: p.Base.Time, Tables: len(p.Base.Tables), Objects: len(p.Objects), Bytes: p.Bytes(),
 	}
+	for _, d := range p.Damaged {
+		out.BadBases = append(out.BadBases, d.Key)
+	}
 	if a.asJSON {
 		return printJSON(a.out, out)
+	}
+	for _, d := range p.Damaged {
+		fmt.Fprintf(a.out, "BAD %s: %s\n", d.Key, oneLine(d.Reason))
 	}
 	_, err := fmt.Fprintf(a.out, "restore to %s: base at %s (%s) with %d tables, then %d journal objects; %s to read\n",
 		out.Target, out.Base, out.BaseTime.Format(time.RFC3339Nano), out.Tables, out.Objects, bytesText(out.Bytes))

@@ -39,7 +39,7 @@ func TestBase(t *testing.T) {
 		t.Errorf("other bytes under the same name: %v", err)
 	}
 	store := openStore(t, bucket)
-	if bases, err := store.Bases(t.Context()); err != nil || len(bases) != 0 {
+	if bases, bad, err := store.Bases(t.Context()); err != nil || len(bases) != 0 || len(bad) != 0 {
 		t.Errorf("an unfinished base is listed: %v, %v", bases, err)
 	}
 	for range 2 {
@@ -47,13 +47,35 @@ func TestBase(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	bases, err := store.Bases(t.Context())
-	if err != nil || len(bases) != 1 || bases[0].LSN != 0x1234 {
+	bases, bad, err := store.Bases(t.Context())
+	if err != nil || len(bases) != 1 || len(bad) != 0 || bases[0].LSN != 0x1234 {
 		t.Fatalf("bases: %+v, %v", bases, err)
 	}
 	if got, err := store.ReadPart(t.Context(), bases[0].Tables[0].Parts[0]); err != nil || string(got) != string(raw) {
 		t.Errorf("part reads as %d bytes, %v", len(got), err)
 	}
+	other := NewBase(bucket, 0x99) // one that will be damaged
+	empty := Manifest{SystemID: who.SystemID, Database: who.Database, Time: begin}
+	for name, part := range map[string]*Part{SchemaPreName: &empty.SchemaPre, SchemaPostName: &empty.SchemaPost} {
+		body, err := Compress(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *part, err = other.PutPart(t.Context(), name, body, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := other.Finish(t.Context(), empty); err != nil {
+		t.Fatal(err)
+	}
+	bucket.Bend(ManifestKey(0x99), func(b []byte) []byte { return b[:len(b)/2] })
+	if left, bad, err := store.Bases(t.Context()); err != nil || len(left) != 1 || left[0].LSN != 0x1234 || len(bad) != 1 || bad[0].Key != ManifestKey(0x99) {
+		t.Errorf("with a damaged manifest: bases %v, bad %v, %v", left, bad, err)
+	}
+	if report, err := store.Verify(t.Context(), nil); err != nil || report.Bases != 1 || len(report.Problems) != 1 || report.Problems[0].Key != ManifestKey(0x99) {
+		t.Errorf("verify with a damaged manifest: %+v, %v", report, err)
+	}
+	bucket.Bend(ManifestKey(0x99), func(b []byte) []byte { return b })
 	key := bases[0].Tables[0].Parts[0].Key
 	if err := store.CheckBase(t.Context(), bases[0]); err != nil {
 		t.Errorf("check of a whole base: %v", err)

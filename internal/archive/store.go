@@ -33,30 +33,41 @@ func OpenStore(ctx context.Context, bucket objstore.Bucket) (*Store, error) {
 // Identity says whose changes the archive holds.
 func (s *Store) Identity() Identity { return s.identity }
 
-// Bases reads the manifests of all bases, oldest LSN first. A manifest that is damaged or of another source is an error.
-func (s *Store) Bases(ctx context.Context) ([]Manifest, error) {
+// Bases reads the manifests of all bases, oldest LSN first. Those that are damaged or of another source are told of in bad: they
+// are no bases, and the others are as good as ever.
+func (s *Store) Bases(ctx context.Context) (good []Manifest, bad []Problem, err error) {
 	var keys []string
 	for o, err := range s.bucket.List(ctx, BasePrefix, "") {
 		if err != nil {
-			return nil, fmt.Errorf("list bases: %w", err)
+			return nil, nil, fmt.Errorf("list bases: %w", err)
 		}
 		if strings.HasSuffix(o.Key, "/manifest.json") {
 			keys = append(keys, o.Key)
 		}
 	}
-	bases := make([]Manifest, len(keys))
+	bases, reasons := make([]Manifest, len(keys)), make([]error, len(keys))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for i, key := range keys {
 		group.Go(func() (err error) {
 			bases[i], err = s.readManifest(ctx, key)
+			if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrForeign) || errors.Is(err, objstore.ErrNotFound) {
+				reasons[i], err = err, nil
+			}
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return bases, nil
+	for i, reason := range reasons {
+		if reason == nil {
+			good = append(good, bases[i])
+			continue
+		}
+		bad = append(bad, Problem{Key: keys[i], Reason: reason.Error()})
+	}
+	return good, bad, nil
 }
 
 func (s *Store) readManifest(ctx context.Context, key string) (Manifest, error) {

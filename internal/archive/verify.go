@@ -136,14 +136,11 @@ func (v *verifier) chain(found []Object, set indexSet) {
 }
 
 func (v *verifier) bases(ctx context.Context) error {
-	bases, err := v.store.Bases(ctx)
-	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrForeign) {
-		v.problemf(BasePrefix, "%v", err)
-		return nil
-	}
+	bases, bad, err := v.store.Bases(ctx)
 	if err != nil {
 		return err
 	}
+	v.report.Problems = append(v.report.Problems, bad...)
 	v.report.Bases = len(bases)
 	var parts []Part
 	for _, m := range bases {

@@ -7,6 +7,7 @@ import (
 
 	"tidemark/internal/archive"
 	"tidemark/internal/objstore"
+	"tidemark/internal/objstore/objstoretest"
 	"tidemark/internal/position"
 	"tidemark/internal/segment"
 )
@@ -108,6 +109,11 @@ func TestClockSetBackWithinObject(t *testing.T) {
 		}
 	}
 	putBase(t, bucket, 0x50, 5)
+	faulty := objstoretest.NewFaulty(bucket)
+	faulty.Bend(archive.ManifestKey(0x250), func(b []byte) []byte { return b[1:] })
+	if plan, err := prepare(t, faulty, Target{LSN: 0x300}); err != nil || plan.Base.LSN != 0x50 || len(plan.Damaged) != 1 {
+		t.Errorf("with a damaged manifest: base %s, damaged %v, %v; want the other base", plan.Base.LSN, plan.Damaged, err)
+	}
 	if plan, err := prepare(t, bucket, target(35)); err != nil || plan.Base.LSN != 0x50 {
 		t.Errorf("with an older base: base %s, %v; want the older one", plan.Base.LSN, err)
 	}

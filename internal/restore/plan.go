@@ -20,6 +20,8 @@ type Plan struct {
 	// Inverted says that objects behind the target hold transactions that committed at or before its time: the source's clock was
 	// ahead and was set back. They are not restored.
 	Inverted bool
+	// Damaged are manifests of bases that cannot be used; a newer base than Base may be among them.
+	Damaged []archive.Problem
 }
 
 // Bytes is the size of everything that the plan reads, as stored.

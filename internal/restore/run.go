@@ -89,7 +89,7 @@ func Prepare(ctx context.Context, store *archive.Store, target Target) (Plan, er
 	if err := target.Validate(); err != nil {
 		return Plan{}, err
 	}
-	bases, err := store.Bases(ctx)
+	bases, damaged, err := store.Bases(ctx)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -97,7 +97,12 @@ func Prepare(ctx context.Context, store *archive.Store, target Target) (Plan, er
 	if err != nil {
 		return Plan{}, err
 	}
-	return choosePlan(ctx, store, bases, objects, target)
+	plan, err := choosePlan(ctx, store, bases, objects, target)
+	if err != nil && len(damaged) > 0 {
+		return Plan{}, fmt.Errorf("%w; %d bases cannot be used: %s", err, len(damaged), damaged[0].Reason)
+	}
+	plan.Damaged = damaged
+	return plan, err
 }
 
 // Run carries out a plan on the database at url. See the package comment for what an error leaves behind.
@@ -138,6 +143,9 @@ func (r *restore) stream() string { return r.plan.Base.SystemID + "/" + r.plan.B
 
 // look makes sure that everything needed is there before anything is touched.
 func (r *restore) look(ctx context.Context) (err error) {
+	for _, p := range r.plan.Damaged {
+		r.log.Warn("a base cannot be used", "manifest", p.Key, "reason", p.Reason)
+	}
 	if err := r.store.Check(ctx, r.plan.Objects); err != nil {
 		return err
 	}
