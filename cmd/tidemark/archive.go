@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"text/tabwriter"
@@ -12,6 +13,7 @@ import (
 	"tidemark/internal/archive"
 	"tidemark/internal/config"
 	"tidemark/internal/daemon"
+	"tidemark/internal/objstore"
 	"tidemark/internal/position"
 )
 
@@ -46,11 +48,20 @@ func (a *app) openArchive(ctx context.Context, url string) (*archive.Store, erro
 		}
 		url = cfg.Sinks.Archive.URL
 	}
-	bucket, err := archive.OpenBucket(ctx, daemon.ArchiveURL(url))
+	bucket, err := openBucket(ctx, url)
 	if err != nil {
 		return nil, err
 	}
 	return archive.OpenStore(ctx, bucket)
+}
+
+// openBucket takes a bad URL for wrong usage, but not what the environment lacks, such as credentials.
+func openBucket(ctx context.Context, url string) (objstore.Bucket, error) {
+	bucket, err := archive.OpenBucket(ctx, daemon.ArchiveURL(url))
+	if errors.Is(err, objstore.ErrURL) {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return bucket, err
 }
 
 // listing is what `archive ls --json` prints.

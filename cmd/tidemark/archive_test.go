@@ -76,3 +76,27 @@ func TestBadBase(t *testing.T) {
 		}
 	}
 }
+
+// TestArchiveURL: a bad URL is wrong usage, missing credentials are not.
+func TestArchiveURL(t *testing.T) {
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("HOME", t.TempDir())
+	for url, want := range map[string]int{
+		"gopher://x": exitUsage, "http://\x7f": exitUsage, "s3:///p": exitUsage, "s3://b/p?regoin=x": exitUsage, "s3://k:hidden@b/p": exitUsage, "file://host/x?a=b": exitUsage,
+		"s3://b/p?region=x&endpoint=http://127.0.0.1:1": exitFailed, "file://" + t.TempDir(): exitFailed,
+	} {
+		for _, args := range [][]string{{"archive", "ls"}, {"archive", "verify"}, {"restore", "--latest", "--dry-run"}} {
+			if code, said := run(t, append(args, "--archive", url)...); code != want || strings.Contains(said, "hidden") {
+				t.Errorf("%v --archive %s: exit code %d, want %d: %s", args, url, code, want, said)
+			}
+		}
+		t.Setenv("TIDEMARK_SOURCE_URL", "postgres://127.0.0.1:1/app")
+		t.Setenv("TIDEMARK_SINKS_ARCHIVE_URL", url)
+		if code, said := run(t, "snapshot", "archive"); code != want {
+			t.Errorf("snapshot archive with %s: exit code %d, want %d: %s", url, code, want, said)
+		}
+	}
+}

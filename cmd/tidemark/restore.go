@@ -10,7 +10,6 @@ import (
 
 	"tidemark/internal/archive"
 	"tidemark/internal/config"
-	"tidemark/internal/daemon"
 	"tidemark/internal/position"
 	"tidemark/internal/restore"
 )
@@ -77,9 +76,9 @@ func (a *app) restore(ctx context.Context, f restoreFlags) error {
 	if f.archive == "" || f.target == "" && !f.dryRun {
 		return fmt.Errorf("%w: --archive and --target are required", errUsage)
 	}
-	bucket, err := archive.OpenBucket(ctx, daemon.ArchiveURL(f.archive))
+	bucket, err := openBucket(ctx, f.archive)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
+		return err
 	}
 	store, err := archive.OpenStore(ctx, bucket)
 	if err != nil {

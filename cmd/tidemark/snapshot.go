@@ -9,9 +9,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
-	"tidemark/internal/archive"
 	"tidemark/internal/config"
-	"tidemark/internal/daemon"
 	"tidemark/internal/snapshot"
 )
 
@@ -88,7 +86,7 @@ func (a *app) snapshotArchive(ctx context.Context, jobs int) error {
 	if err != nil {
 		return err
 	}
-	bucket, err := archive.OpenBucket(ctx, daemon.ArchiveURL(cfg.Sinks.Archive.URL))
+	bucket, err := openBucket(ctx, cfg.Sinks.Archive.URL)
 	if err != nil {
 		return err
 	}

@@ -11,11 +11,12 @@ import (
 )
 
 // OpenBucket opens the place that a URL names: s3://bucket/prefix?region=…&endpoint=…&path_style=…, or file:///path, or
-// file://./path relative to the working directory. It does not talk to a store: objstore.SelfTest does.
+// file://./path relative to the working directory. It does not talk to a store: objstore.SelfTest does. An error that is objstore.ErrURL
+// is the fault of who wrote the URL.
 func OpenBucket(ctx context.Context, text string) (objstore.Bucket, error) {
 	u, err := url.Parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("open archive: the URL cannot be read: want s3://bucket/prefix or file:///path")
+		return nil, fmt.Errorf("open archive: %w: it cannot be read: want s3://bucket/prefix or file:///path", objstore.ErrURL)
 	}
 	var bucket objstore.Bucket
 	switch u.Scheme {
@@ -24,7 +25,7 @@ func OpenBucket(ctx context.Context, text string) (objstore.Bucket, error) {
 	case "file":
 		bucket, err = file.Open(ctx, u)
 	default:
-		err = fmt.Errorf("open archive: there is no store of kind %q: want s3://bucket/prefix or file:///path", u.Scheme)
+		err = fmt.Errorf("open archive: %w: there is no store of kind %q: want s3://bucket/prefix or file:///path", objstore.ErrURL, u.Scheme)
 	}
 	if err != nil {
 		return nil, err

@@ -16,6 +16,8 @@ var (
 	ErrNotFound = errors.New("object not found")
 	// ErrDenied: the store refuses (rights, wrong credentials, no such bucket); trying again does not help.
 	ErrDenied = errors.New("object store refuses")
+	// ErrURL: the URL names no store; whoever wrote it has to change it.
+	ErrURL = errors.New("the URL is wrong")
 )
 
 // Object is an entry of a listing.

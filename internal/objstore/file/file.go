@@ -27,17 +27,17 @@ type Bucket struct {
 // the first Create, so that reading from a wrong path leaves nothing behind.
 func Open(_ context.Context, u *url.URL) (*Bucket, error) {
 	if u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return nil, fmt.Errorf("open archive %s: a file URL is only a path, such as file:///var/lib/archive", u.Redacted())
+		return nil, fmt.Errorf("open archive %s: %w: a file URL is only a path, such as file:///var/lib/archive", "file://"+u.Host+u.Path, objstore.ErrURL)
 	}
 	dir := u.Path
 	switch {
 	case u.Host == "." || u.Host == "..":
 		dir = u.Host + u.Path
 	case u.Host != "" && u.Host != "localhost":
-		return nil, fmt.Errorf("open archive %s: %q is no local path: write file:///%s%s or file://./%s%s", u, u.Host, u.Host, u.Path, u.Host, u.Path)
+		return nil, fmt.Errorf("open archive %s: %w: %q is no local path: write file:///%s%s or file://./%s%s", u, objstore.ErrURL, u.Host, u.Host, u.Path, u.Host, u.Path)
 	}
 	if dir == "" {
-		return nil, fmt.Errorf("open archive %s: the path is missing, such as file:///var/lib/archive", u)
+		return nil, fmt.Errorf("open archive %s: %w: the path is missing, such as file:///var/lib/archive", u, objstore.ErrURL)
 	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {

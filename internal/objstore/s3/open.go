@@ -16,6 +16,8 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"tidemark/internal/objstore"
 )
 
 const (
@@ -49,16 +51,16 @@ type params struct {
 // not talk to the store.
 func Open(ctx context.Context, u *url.URL) (*Bucket, error) {
 	if u.User != nil {
-		return nil, fmt.Errorf("open archive s3://%s: credentials do not belong in the URL; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile", u.Host)
+		return nil, fmt.Errorf("open archive s3://%s: %w: credentials do not belong there; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile", u.Host, objstore.ErrURL)
 	}
 	place := "s3://" + u.Host + u.Path // a query may hold a secret that somebody put there
 	prefix := strings.Trim(u.Path, "/")
 	if u.Host == "" || slices.Contains(strings.Split(prefix, "/"), "..") {
-		return nil, fmt.Errorf("open archive %s: want s3://bucket/prefix", place)
+		return nil, fmt.Errorf("open archive %s: %w: want s3://bucket/prefix", place, objstore.ErrURL)
 	}
 	p, err := parse(u.Query())
 	if err != nil {
-		return nil, fmt.Errorf("open archive %s: %w", place, err)
+		return nil, fmt.Errorf("open archive %s: %w: %w", place, objstore.ErrURL, err)
 	}
 	client, err := connect(ctx, p)
 	if err != nil {
