@@ -149,6 +149,9 @@ func (a *app) printRestored(r restore.Report) error {
 	if r.Inversions > 0 {
 		fmt.Fprintf(a.out, "  %d transactions committed earlier, by the source's clock, than one before them\n", r.Inversions)
 	}
+	for _, v := range r.StaleViews {
+		fmt.Fprintf(a.out, "  materialized view %s could not be refreshed and is as it was at the base\n", v)
+	}
 	_, err := fmt.Fprintf(a.out, "next: %s\n", r.Next)
 	return err
 }

@@ -20,4 +20,5 @@
 //  3. The progress row at the base's LSN, then the transactions behind it through package apply, which moves the progress row
 //     with them. A crash leaves a consistent database of an earlier moment, which the progress row names.
 //  4. Sequences are put ahead of every value known to have been drawn, and of every value in the columns that they feed.
+//  5. Materialized views are refreshed: they show the target's moment, not the one at which the source refreshed them last.
 package restore

@@ -55,9 +55,11 @@ type Report struct {
 	Tables       []Table `json:"tables"`
 	// Inversions counts replayed transactions that committed earlier, by the source's clock, than one before them. LeftOut says that
 	// transactions behind the target committed at or before its time and are not in the database: name an LSN to reach them.
-	Inversions int64   `json:"inversions"`
-	LeftOut    bool    `json:"left_out"`
-	Seconds    float64 `json:"seconds"`
+	Inversions int64 `json:"inversions"`
+	LeftOut    bool  `json:"left_out"`
+	// StaleViews are materialized views that could not be refreshed: they hold what the base had.
+	StaleViews []string `json:"stale_views,omitempty"`
+	Seconds    float64  `json:"seconds"`
 	// Next is what to do now, for people.
 	Next string `json:"next"`
 }
@@ -114,7 +116,7 @@ func Run(ctx context.Context, store *archive.Store, plan Plan, url string, opts 
 	r := &restore{store: store, plan: plan, url: url, opts: opts, log: log, known: map[string]int{}}
 	defer r.close()
 	for _, step := range []func(context.Context) error{
-		r.look, r.empty, r.before, r.rows, r.after, r.seed, r.replay, r.sequences,
+		r.look, r.empty, r.before, r.rows, r.after, r.seed, r.replay, r.sequences, r.views,
 	} {
 		if err := step(ctx); err != nil {
 			return Report{}, fmt.Errorf("restore to %s: %w", plan.Target, err)

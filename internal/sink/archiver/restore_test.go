@@ -3,6 +3,7 @@ package archiver
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -191,11 +192,17 @@ func TestRestoreRefuses(t *testing.T) {
 	})
 }
 
-// TestRestoreRemade replaces a table of the base by one of the same name and columns.
-func TestRestoreRemade(t *testing.T) {
+// TestSchemaAfterBase has what the base's schema alone does not tell: what materialized views show, and a table of the base that
+// gave way to one of the same name and columns.
+func TestSchemaAfterBase(t *testing.T) {
 	bucket := newBucket(t)
 	r := newRig(t, 0, bucket)
+	r.exec(t, "create materialized view z_first as select count(*) as n from account", "create view between_them as select n from z_first",
+		"create materialized view a_second as select n from between_them", "create materialized view never as select 1 as n with no data",
+		"create materialized view odd as select 1 / (count(*) - 51) as n from account")
 	m := r.base(t)
+	r.exec(t, "insert into account (owner, balance) values ('late', 1)")
+	good := r.mark(t, "good")
 	r.exec(t, "alter table wide rename to old", "create table wide (like old)", "alter table wide add constraint wide_key primary key (id)",
 		"alter publication tidemark add table wide", "insert into wide values (1, 'other', 0)")
 	r.archived(t, r.mark(t, "made again").lsn)
@@ -205,7 +212,19 @@ func TestRestoreRemade(t *testing.T) {
 			t.Errorf("table %s has no OID in the manifest", x.Name)
 		}
 	}
-	_, err := restore.To(t.Context(), bucket, restore.Target{Latest: true}, pgtest.Database(t, 0), restore.Options{}, r.log)
+	url := pgtest.Database(t, 0)
+	report, err := restore.To(t.Context(), bucket, restore.Target{LSN: good.lsn}, url, restore.Options{}, r.log)
+	if err != nil || !slices.Equal(report.StaleViews, []string{"public.odd"}) {
+		t.Fatalf("restore: stale views %v, %v: want the one that divides by zero", report.StaleViews, err)
+	}
+	var first, second int
+	var filled bool
+	err = pgtest.Connect(t, url).QueryRow(t.Context(), "select (select n from z_first), (select n from a_second), relispopulated from pg_class where relname = 'never'").
+		Scan(&first, &second, &filled)
+	if err != nil || first != 51 || second != 51 || filled {
+		t.Errorf("materialized views show %d and %d of 51 accounts, one without data is filled: %v, %v", first, second, filled, err)
+	}
+	_, err = restore.To(t.Context(), bucket, restore.Target{Latest: true}, pgtest.Database(t, 0), restore.Options{}, r.log)
 	if err == nil || !strings.Contains(err.Error(), "public.wide, which is not the base's table of that name") {
 		t.Errorf("restore: %v, want an error that names the table", err)
 	}
