@@ -83,12 +83,13 @@ func (s *Sink) end(ctx context.Context, f *segment.Frame) error {
 }
 
 // mark publishes a commit marker without rows when the stream's own position has been behind for long: the
-// journal can then forget what the stream does not need. It stands between transactions only.
+// journal can then forget what the stream does not need. It stands between transactions only, also where the one that the stream
+// ends within is still to come.
 func (s *Sink) mark(ctx context.Context) error {
 	if err := s.collect(); err != nil {
 		return err
 	}
-	if s.behind.IsZero() || time.Since(s.behind) < s.cfg.IdleMarker || s.rows > 0 || len(s.waiting) > 0 {
+	if s.behind.IsZero() || time.Since(s.behind) < s.cfg.IdleMarker || s.rows > 0 || s.halfway != 0 || len(s.waiting) > 0 {
 		return nil
 	}
 	m := s.quiet.marker

@@ -91,6 +91,30 @@ func TestBookkeepingCoversWithoutMessages(t *testing.T) {
 	}
 }
 
+// TestNoIdleMarkerWithinATransaction: the stream ends within a transaction, and bookkeeping comes before the rest of that one.
+func TestNoIdleMarkerWithinATransaction(t *testing.T) {
+	s := newStream(t, startProcess(t).url())
+	s.cfg.IdleMarker = time.Millisecond
+	k, _ := s.open(t)
+	defines := []segment.Frame{sinktest.Rows.Define(), sinktest.Own.Define()}
+	long := tx(0x1300, sinktest.Part{sinktest.Rows}, sinktest.Part{sinktest.Rows})
+	apply(t, k, append(defines, long[0])...)
+	apply(t, k)
+	k, _ = s.open(t)
+	apply(t, k, append(defines, tx(0x1100, sinktest.Part{sinktest.Own})...)...)
+	apply(t, k)
+	time.Sleep(2 * s.cfg.IdleMarker)
+	apply(t, k)
+	if _, markers := s.rows(t); len(markers) != 0 {
+		t.Errorf("markers at %v within a transaction", markers)
+	}
+	apply(t, k, long...)
+	apply(t, k)
+	if rows, markers := s.rows(t); len(rows) != 2 || !slices.Equal(markers, at(0x1300, 2)) {
+		t.Errorf("rows %v, markers %v", rows, markers)
+	}
+}
+
 func TestResumeWithinATruncate(t *testing.T) {
 	s := newStream(t, startProcess(t).url())
 	f := truncate(0x1000, sinktest.Rows, sinktest.Own, sinktest.Other)
