@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -97,6 +98,17 @@ func TestArchiveURL(t *testing.T) {
 		t.Setenv("TIDEMARK_SINKS_ARCHIVE_URL", url)
 		if code, said := run(t, "snapshot", "archive"); code != want {
 			t.Errorf("snapshot archive with %s: exit code %d, want %d: %s", url, code, want, said)
+		}
+	}
+}
+
+func TestMoment(t *testing.T) {
+	for to, want := range map[string]string{
+		"2026-03-01T12:00:00.5Z": "", "1999-12-31T23:59:59Z": "", "2000-01-01T01:00:00+01:00": "no archive reaches it", "yesterday": "want RFC 3339",
+	} {
+		got, err := restoreFlags{to: to}.moment()
+		if want == "" && (err != nil || got.Time == 0) || want != "" && (!errors.Is(err, errUsage) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("--to %s: %v, %v, want %q", to, got, err, want)
 		}
 	}
 }

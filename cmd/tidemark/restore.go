@@ -53,7 +53,9 @@ func (f restoreFlags) moment() (restore.Target, error) {
 		if err != nil {
 			return t, fmt.Errorf("%w: --to is %q: want RFC 3339 with offset, such as 2026-03-01T12:00:00.5Z", errUsage, f.to)
 		}
-		t.Time = position.TimeOf(at)
+		if t.Time = position.TimeOf(at); t.Time.IsZero() { // which stands for no time
+			return t, fmt.Errorf("%w: --to is %s, the beginning of PostgreSQL's time: no archive reaches it", errUsage, t.Time)
+		}
 	}
 	if f.toLSN != "" {
 		lsn, err := position.ParseLSN(f.toLSN)
