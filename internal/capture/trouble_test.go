@@ -18,33 +18,31 @@ import (
 
 // TestFullJournal holds the reader for longer than the server waits for a silent client.
 func TestFullJournal(t *testing.T) {
-	pgtest.Each(t, func(t *testing.T, major int) {
-		c := pgtest.Start(t, throwaway.Options{Major: major, Settings: map[string]string{"wal_sender_timeout": "'2s'"}})
-		url := c.URL("postgres")
-		pgtest.Exec(t, url, "create table a(id int primary key, t text)")
-		r := newRig(t, url, nil)
-		var room atomic.Bool
-		r.memory.before = func(segment.Append) error {
-			if room.Load() {
-				return nil
-			}
-			return fmt.Errorf("append: %w", errNoRoom{})
+	c := pgtest.Start(t, throwaway.Options{Settings: map[string]string{"wal_sender_timeout": "'1s'"}})
+	url := c.URL("postgres")
+	pgtest.Exec(t, url, "create table a(id int primary key, t text)")
+	r := newRig(t, url, nil)
+	var room atomic.Bool
+	r.memory.before = func(segment.Append) error {
+		if room.Load() {
+			return nil
 		}
-		r.start(t)
-		pgtest.Exec(t, url, "insert into a select g, repeat('x', 1000) from generate_series(1, 20000) g")
-		until(t, "the journal is full", func() bool { return r.capture.State().Full })
-		pid := activePID(t, r)
-		time.Sleep(5 * time.Second) // more than twice wal_sender_timeout: nothing signals that a time limit did not strike
-		if now := activePID(t, r); now != pid || now == 0 {
-			t.Errorf("walsender is %d, was %d: the connection did not survive", now, pid)
-		}
-		room.Store(true)
-		r.marker(t)
-		r.compare(t)
-		if r.capture.State().Full {
-			t.Error("still full")
-		}
-	})
+		return fmt.Errorf("append: %w", errNoRoom{})
+	}
+	r.start(t)
+	pgtest.Exec(t, url, "insert into a select g, repeat('x', 1000) from generate_series(1, 20000) g")
+	until(t, "the journal is full", func() bool { return r.capture.State().Full })
+	pid := activePID(t, r)
+	time.Sleep(3 * time.Second) // three times wal_sender_timeout: nothing signals that a time limit did not strike
+	if now := activePID(t, r); now != pid || now == 0 {
+		t.Errorf("walsender is %d, was %d: the connection did not survive", now, pid)
+	}
+	room.Store(true)
+	r.marker(t)
+	r.compare(t)
+	if r.capture.State().Full {
+		t.Error("still full")
+	}
 }
 
 // TestPrimaryStopsThoughHeld stops the source while nothing can be confirmed: because a copy of the acknowledge set is
@@ -121,33 +119,31 @@ func TestAppendErrorIsFatal(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	pgtest.Each(t, func(t *testing.T, major int) {
-		for name, c := range map[string]struct {
-			change func(*Config)
-			sql    func(*rig) string
-			want   string
-		}{
-			"other cluster":    {change: func(c *Config) { c.Journal.SystemID = "1" }, want: "another cluster"},
-			"journal ahead":    {change: func(c *Config) { c.Start += 1 << 30 }, want: "beyond the end"},
-			"journal behind":   {change: func(c *Config) { c.Start = 1 }, want: "will not send"},
-			"slot gone":        {sql: func(r *rig) string { return "select pg_drop_replication_slot('" + r.cfg.Source.Slot + "')" }, want: "does not exist"},
-			"publication gone": {sql: func(*rig) string { return "drop publication tidemark" }, want: "publication"},
-		} {
-			t.Run(name, func(t *testing.T) {
-				url := pgtest.Database(t, major)
-				r := newRig(t, url, c.change)
-				if c.sql != nil {
-					pgtest.Exec(t, url, c.sql(r))
-				}
-				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-				defer cancel()
-				err := r.capture.Loop(ctx)
-				if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want) {
-					t.Errorf("loop ends with %v, want %q", err, c.want)
-				}
-			})
-		}
-	})
+	for name, c := range map[string]struct {
+		change func(*Config)
+		sql    func(*rig) string
+		want   string
+	}{
+		"other cluster":    {change: func(c *Config) { c.Journal.SystemID = "1" }, want: "another cluster"},
+		"journal ahead":    {change: func(c *Config) { c.Start += 1 << 30 }, want: "beyond the end"},
+		"journal behind":   {change: func(c *Config) { c.Start = 1 }, want: "will not send"},
+		"slot gone":        {sql: func(r *rig) string { return "select pg_drop_replication_slot('" + r.cfg.Source.Slot + "')" }, want: "does not exist"},
+		"publication gone": {sql: func(*rig) string { return "drop publication tidemark" }, want: "publication"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := pgtest.Database(t, 0)
+			r := newRig(t, url, c.change)
+			if c.sql != nil {
+				pgtest.Exec(t, url, c.sql(r))
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			err := r.capture.Loop(ctx)
+			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("loop ends with %v, want %q", err, c.want)
+			}
+		})
+	}
 }
 
 func TestPublicationDroppedWhileStreaming(t *testing.T) {
