@@ -56,11 +56,15 @@ func (j *Journal) usable() error {
 	return j.err
 }
 
-// room says ErrFull when a would pass MaxSize.
+// room says ErrFull when a would pass MaxSize. Nothing that is removed helps an open transaction that fills the tail.
 func (j *Journal) room(a segment.Append) error {
 	need := int64(len(a.Frame.Payload)+segment.MetaSize(a.Frame.Meta)) + 80
 	for _, d := range a.Defines {
 		need += int64(len(d.Payload)) + 80
+	}
+	if w := j.tail.w; w.Open() && w.Size()+need > j.cfg.MaxSize {
+		return fmt.Errorf("append to journal: one transaction has %d bytes and %d more: raise journal.max_size (%d), or it never fits: %w",
+			w.Size()-w.Complete(), need, j.cfg.MaxSize, ErrFull)
 	}
 	if have := j.Bytes(); have+need > j.cfg.MaxSize {
 		return fmt.Errorf("append to journal: %d bytes and %d more pass journal.max_size (%d): %w", have, need, j.cfg.MaxSize, ErrFull)

@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"context"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -63,6 +64,22 @@ func TestFullOfOneSegment(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustAdd(t, j, 2, 3)
+}
+
+// A transaction that can never fit is named.
+func TestTransactionLargerThanJournal(t *testing.T) {
+	cfg := small()
+	cfg.MaxSize = 2 << 10
+	j, _ := mustOpen(t, crashfs.New(), cfg)
+	part := transaction(3)[0]
+	var err error
+	for n := uint32(0); err == nil; n++ {
+		part.Frame.Number, part.Frame.First, part.Frame.Ordinal = n, n == 0, n*part.Frame.Count
+		err = j.Append(part)
+	}
+	if !journal.IsFull(err) || !strings.Contains(err.Error(), "raise journal.max_size") {
+		t.Errorf("append: %v", err)
+	}
 }
 
 // A full disk makes Retention give way, until there is room.
