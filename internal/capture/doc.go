@@ -31,7 +31,7 @@
 //
 // Both never go back and are never 0. One addition keeps an idle slot moving: when a keepalive comes, or a transaction without
 // rows ends, while no transaction is open, everything before its LSN has been received. That LSN is appended to the journal as a
-// frontier, at most every 10 ms, and reported once the journal holds the frontier and the acknowledge set has reached
+// frontier, at most every 100 ms, and reported once the journal holds the frontier and the acknowledge set has reached
 // the last transaction before it. Without the frontier the slot would stand beyond the journal's end at the next start, which
 // is how a journal looks that lost its end. A keepalive within a transaction never counts: its LSN can be that
 // transaction's own commit.

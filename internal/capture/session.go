@@ -190,7 +190,7 @@ func (s *session) note(walEnd position.LSN) {
 
 // frontierInterval is the shortest time between two frontiers. Keepalives come in thousands while another database is
 // busy; for those that come too early the source is asked again once the interval is over.
-const frontierInterval = 10 * time.Millisecond
+const frontierInterval = 100 * time.Millisecond
 
 // idle takes the word that everything before end was received, while no transaction is open. It goes into the journal as
 // a frontier before it may be acknowledged: otherwise the slot would stand beyond the journal's end at the next start, and
