@@ -14,8 +14,9 @@
 //     rewrite can pass under the copy; those are not seen by a snapshot, and COPY would miss rows. Then compare the
 //     catalogs as the snapshot sees them with those of now and those before the dump: when anything slipped in, the
 //     snapshot is thrown away and taken again.
-//     The first session waits for its locks, the others only for a moment: behind a TRUNCATE that waits for the first
-//     they would wait for ever. Then all give up their locks, and begin again behind it.
+//     The sessions ask for their locks at the same moment and wait for a moment only: behind a TRUNCATE that waits for one
+//     of them the others would wait for ever. When that happens all give up their locks, one waits until they can be had,
+//     and all ask again.
 //  4. Standby: schema before the rows, rows, schema after the rows, sequences. A crash leaves a target that has no progress row: not
 //     seeded, refused by the standby sink, and begun again with force.
 //     Base: schema and rows in parts. A crash leaves parts that no manifest names, which nobody reads.

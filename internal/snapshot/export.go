@@ -64,15 +64,15 @@ func Export(ctx context.Context, url string, log *slog.Logger) (_ *Exported, err
 	if err := e.identify(ctx); err != nil {
 		return nil, err
 	}
-	if err := e.create(ctx, log); err != nil {
-		return nil, err
-	}
-	// Not over e.conn: its next command would end the snapshot.
-	conn, err := postgres.Connect(ctx, url, application)
+	// The clock is not read over e.conn: its next command would end the snapshot.
+	conn, err := connect(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("connect to source: %w", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer closeSession(conn)
+	if err := e.create(ctx, log); err != nil {
+		return nil, err
+	}
 	if err := conn.QueryRow(ctx, "select clock_timestamp()").Scan(&e.Time); err != nil {
 		return nil, fmt.Errorf("read source's clock: %w", postgres.Explain(err))
 	}

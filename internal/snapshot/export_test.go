@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"tidemark/internal/postgres"
 	"tidemark/internal/postgres/pgtest"
 	"tidemark/internal/postgres/throwaway"
@@ -26,7 +28,7 @@ func TestExportIsExact(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := begin(t.Context(), conn, taken.Name); err != nil {
+			if err := enterAlone(t, conn, taken); err != nil {
 				t.Fatal(err)
 			}
 			want := query[int64](t, conn, "select count(*) from public.ledger")
@@ -173,7 +175,7 @@ end $$`)
 	}
 	defer closeSession(conn)
 	time.Sleep(200 * time.Millisecond) // four times the limits
-	if err := begin(t.Context(), conn, taken.Name); err != nil {
+	if err := enterAlone(t, conn, taken); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -203,19 +205,24 @@ func TestChangedBetween(t *testing.T) {
 				t.Fatal(err)
 			}
 			pgtest.Exec(t, url, test.change)
-			s, err := open(t.Context(), url, taken, "tidemark", 2, discard())
-			if err != nil {
+			a := attempt{url: url, publication: "tidemark", now: now, log: discard()}
+			if a.source, err = open(t.Context(), url, 2); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.unchanged(t.Context(), now); !errors.Is(err, ErrChanged) && !strings.HasPrefix(test.change, "create") {
+			if err := a.source.enter(t.Context(), taken, tables, discard()); err != nil {
+				t.Fatal(err)
+			}
+			if err := a.source.list(t.Context(), "tidemark"); err != nil {
+				t.Fatal(err)
+			}
+			if err := a.source.unchanged(t.Context(), now); !errors.Is(err, ErrChanged) && !strings.HasPrefix(test.change, "create") {
 				t.Errorf("%s after the snapshot: %v", test.change, err)
 			}
-			s.release()
 			if err := taken.Close(); err != nil {
 				t.Error(err)
 			}
 			// The next snapshot has it, and is refused only where the schema does not fit.
-			next, err := takeRows(t.Context(), now, url, "tidemark", 2, discard())
+			next, err := a.withRows(t.Context(), tables)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -229,22 +236,74 @@ func TestChangedBetween(t *testing.T) {
 	})
 }
 
-// TestTakeAmongTruncates: a table that is truncated all the time does not keep the snapshot from being taken.
+// enterAlone takes one session into a snapshot.
+func enterAlone(t *testing.T, conn *pgx.Conn, e *Exported) error {
+	t.Helper()
+	return (&sessions{conns: []*pgx.Conn{conn}}).lock(t.Context(), e, nil)
+}
+
+// TestTakeAmongTruncates: a table that is truncated all the time does not keep the snapshot from being taken; and however often that
+// happens, nobody waits for ever.
 func TestTakeAmongTruncates(t *testing.T) {
+	for pause, must := range map[string]bool{"0.2": true, "0.005": false} {
+		t.Run(pause, func(t *testing.T) {
+			url := source(t, 0)
+			pgtest.Exec(t, url, "create table busy (i int primary key)")
+			stop := load(t, url, "truncate public.busy; insert into public.busy values (1); commit; select pg_sleep("+pause+")")
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			for range map[bool]int{true: 5, false: 1}[must] {
+				ready, err := take(ctx, url, "tidemark", 3, discard())
+				switch {
+				case err == nil:
+					if err := ready.close(); err != nil {
+						t.Error(err)
+					}
+				case must, ctx.Err() != nil, !errors.Is(err, ErrChanged) && postgres.Code(err) != lockNotAvailable:
+					t.Fatal(err)
+				}
+				t.Log(err)
+			}
+			stop()
+		})
+	}
+}
+
+// TestWaitsForLocks: somebody holds a table for longer than the sessions wait together.
+func TestWaitsForLocks(t *testing.T) {
 	url := source(t, 0)
-	pgtest.Exec(t, url, "create table busy (i int primary key)")
-	stop := load(t, url, "truncate public.busy; insert into public.busy values (1); commit; select pg_sleep(0.2)")
-	ready, err := take(t.Context(), url, "tidemark", 3, discard())
+	taken, err := Export(t.Context(), url, discard())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ready.close(); err != nil {
+	defer func() { _ = taken.Close() }()
+	holder := pgtest.Connect(t, url)
+	if _, err := holder.Exec(t.Context(), "begin; lock table child in access exclusive mode"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := open(t.Context(), url, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.release()
+	entered := make(chan error, 1)
+	go func() {
+		entered <- s.enter(t.Context(), taken, []Table{{Schema: "public", Name: "plain"}, {Schema: "public", Name: "child"}}, discard())
+	}()
+	watch := session(t, url)
+	eventually(t, "one session waits alone, for longer than all together", func() bool {
+		return query[int](t, watch, `select count(*) from pg_stat_activity where application_name = 'tidemark snapshot' and datname = current_database()
+  and wait_event_type = 'Lock' and clock_timestamp() - query_start > '1 second'`) == 1
+	})
+	if _, err := holder.Exec(t.Context(), "commit"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-entered; err != nil {
 		t.Error(err)
 	}
-	stop()
 }
 
-// TestLocksGiveWay: a TRUNCATE that waits between the sessions' locks gets through, instead of all waiting for ever.
+// TestLocksGiveWay: when a TRUNCATE waits for one of our sessions and another one would wait behind it, all give way.
 func TestLocksGiveWay(t *testing.T) {
 	url := source(t, 0)
 	taken, err := Export(t.Context(), url, discard())
@@ -252,33 +311,35 @@ func TestLocksGiveWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
-	first, err := open(t.Context(), url, taken, "tidemark", 1, discard())
+	s, err := open(t.Context(), url, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer first.release()
-	truncated := make(chan error)
+	defer s.release()
+	tables := []Table{{Schema: "public", Name: "child"}}
+	first := &sessions{conns: s.conns[:1]}
+	if err := first.lock(t.Context(), taken, tables); err != nil {
+		t.Fatal(err)
+	}
+	truncated := make(chan error, 1)
 	conn := pgtest.Connect(t, url)
 	go func() {
 		_, err := conn.Exec(t.Context(), "truncate child")
 		truncated <- err
 	}()
 	awaitLock(t, url, "truncate child")
-	second, err := connect(t.Context(), url)
-	if err != nil {
+	second := &sessions{conns: s.conns[1:]}
+	if err := second.lock(t.Context(), taken, tables); postgres.Code(err) != lockNotAvailable {
+		t.Fatalf("locks behind a waiting TRUNCATE: %v", err)
+	}
+	if err := s.wait(t.Context(), tables); err != nil {
 		t.Fatal(err)
 	}
-	both := &sessions{conns: append(first.conns, second)}
-	err = both.lock(t.Context(), taken, "tidemark", discard())
-	if err == nil { // the first session gave its lock up in between, and TRUNCATE came first
-		err = both.unchanged(t.Context(), session(t, url))
-	}
-	if postgres.Code(err) != lockNotAvailable && !errors.Is(err, ErrChanged) {
-		t.Errorf("locks behind a waiting TRUNCATE: %v", err)
-	}
-	both.release()
 	if err := <-truncated; err != nil {
-		t.Error(err)
+		t.Fatal(err)
+	}
+	if err := s.enter(t.Context(), taken, tables, discard()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -39,93 +39,114 @@ type sessions struct {
 // lockTries bounds how often the sessions give up their locks for a statement that waits between them.
 const lockTries = 20
 
-// open opens n sessions in the snapshot and locks the published tables in all of them. n is at least 1.
-func open(ctx context.Context, url string, e *Exported, publication string, n int, log *slog.Logger) (_ *sessions, err error) {
+// open opens n sessions, at least 1, before there is a snapshot: connecting takes its time.
+func open(ctx context.Context, url string, n int) (*sessions, error) {
 	s := &sessions{}
-	defer func() {
-		if err != nil {
-			s.release()
-		}
-	}()
 	for range n {
 		conn, err := connect(ctx, url)
 		if err != nil {
+			s.release()
 			return nil, fmt.Errorf("connect to source: %w", err)
 		}
 		s.conns = append(s.conns, conn)
 	}
+	return s, nil
+}
+
+// enter takes all sessions into the snapshot and locks the tables in all of them. What the sessions held before is given up.
+func (s *sessions) enter(ctx context.Context, e *Exported, tables []Table, log *slog.Logger) (err error) {
+	stop := announce(log, "waiting for locks on the source's tables")
+	defer stop()
 	for range lockTries {
-		if err = s.lock(ctx, e, publication, log); postgres.Code(err) != lockNotAvailable {
-			break
+		if err = s.lock(ctx, e, tables); postgres.Code(err) != lockNotAvailable {
+			return err
+		}
+		if err := s.wait(ctx, tables); err != nil {
+			return err
 		}
 	}
-	return s, err
+	return err
 }
 
 const lockNotAvailable = "55P03"
 
-// lock begins the sessions' transactions and takes the locks. An error with lockNotAvailable means that somebody's
-// stronger lock waits between ours: all must be given up, so that it goes through, and taken again.
-func (s *sessions) lock(ctx context.Context, e *Exported, publication string, log *slog.Logger) (err error) {
-	for _, conn := range s.conns {
-		if err := begin(ctx, conn, e.Name); err != nil {
-			return err
-		}
-	}
-	if s.tables, err = Tables(ctx, s.conns[0], publication); err != nil || len(s.tables) == 0 {
+// lock takes the locks. All sessions ask at the same moment, so that hardly anybody gets in between, and none waits for long:
+// behind a TRUNCATE that waits for one of them the others would wait for ever. An error with lockNotAvailable means
+// that this happened, or that somebody holds a table: all locks must be given up.
+func (s *sessions) lock(ctx context.Context, e *Exported, tables []Table) error {
+	if err := s.leave(ctx); err != nil {
 		return err
 	}
-	names := make([]string, len(s.tables))
-	for i, t := range s.tables {
-		names[i] = "only " + t.ident()
+	enter := "begin isolation level repeatable read, read only; set transaction snapshot " + postgres.Literal(e.Name)
+	if len(tables) > 0 {
+		enter += "; set local lock_timeout = '200ms'; " + lockCommand(tables)
 	}
-	command := "lock table " + strings.Join(names, ", ") + " in access share mode"
-	stop := announce(log, "waiting for locks on the source's tables")
-	defer stop()
 	errs := make([]error, len(s.conns))
 	var all sync.WaitGroup
 	for i, conn := range s.conns {
-		// All ask at the same moment, so that hardly anybody gets in between.
-		all.Go(func() { errs[i] = lockTables(ctx, conn, command, i > 0) })
+		all.Go(func() { errs[i] = execute(ctx, conn, enter) })
 	}
 	all.Wait()
 	for _, err := range errs {
 		if err != nil {
-			return fmt.Errorf("lock the source's tables: %w", err)
+			return fmt.Errorf("enter the snapshot and lock the source's tables: %w", err)
 		}
 	}
 	return nil
 }
 
-// lockTables waits for the locks; with brief only for a moment.
-func lockTables(ctx context.Context, conn *pgx.Conn, command string, brief bool) error {
-	commands := []string{command}
-	if brief {
-		commands = []string{"set local lock_timeout = '200ms'", command, "set local lock_timeout = 0"}
-	}
-	for _, c := range commands {
-		if _, err := conn.Exec(ctx, c); err != nil {
-			return postgres.Explain(err)
+// patient lifts the limit under which the locks were taken.
+func (s *sessions) patient(ctx context.Context) error {
+	for _, conn := range s.conns {
+		if err := execute(ctx, conn, "set local lock_timeout = 0"); err != nil {
+			return fmt.Errorf("prepare session: %w", err)
 		}
 	}
 	return nil
 }
 
-func begin(ctx context.Context, conn *pgx.Conn, snapshot string) error {
-	if conn.PgConn().TxStatus() != 'I' {
-		if _, err := conn.Exec(ctx, "rollback"); err != nil {
-			return fmt.Errorf("give up locks: %w", postgres.Explain(err))
+// leave gives up snapshot and locks.
+func (s *sessions) leave(ctx context.Context) error {
+	for _, conn := range s.conns {
+		if conn.PgConn().TxStatus() == 'I' {
+			continue
 		}
-	}
-	for _, command := range []string{
-		"begin isolation level repeatable read, read only",
-		"set transaction snapshot " + postgres.Literal(snapshot),
-	} {
-		if _, err := conn.Exec(ctx, command); err != nil {
-			return fmt.Errorf("import snapshot: %w", postgres.Explain(err))
+		if err := execute(ctx, conn, "rollback"); err != nil {
+			return fmt.Errorf("give up locks: %w", err)
 		}
 	}
 	return nil
+}
+
+// wait gives up all locks, and then waits with one session until its locks can be had, however long that takes.
+func (s *sessions) wait(ctx context.Context, tables []Table) error {
+	if err := s.leave(ctx); err != nil {
+		return err
+	}
+	if err := execute(ctx, s.conns[0], "begin; "+lockCommand(tables)+"; rollback"); err != nil {
+		return fmt.Errorf("lock the source's tables: %w", err)
+	}
+	return nil
+}
+
+func lockCommand(tables []Table) string {
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = "only " + t.ident()
+	}
+	return "lock table " + strings.Join(names, ", ") + " in access share mode"
+}
+
+// execute runs commands in one round trip.
+func execute(ctx context.Context, conn *pgx.Conn, commands string) error {
+	_, err := conn.PgConn().Exec(ctx, commands).ReadAll()
+	return postgres.Explain(err)
+}
+
+// list reads which tables the snapshot has.
+func (s *sessions) list(ctx context.Context, publication string) (err error) {
+	s.tables, err = Tables(ctx, s.conns[0], publication)
+	return err
 }
 
 // ErrChanged says that a table was altered, dropped, truncated or rewritten again and again between the snapshot and the locks.

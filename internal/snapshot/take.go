@@ -26,67 +26,101 @@ const (
 )
 
 // take takes a snapshot of the source and makes it ready. The caller calls close.
-func take(ctx context.Context, url, publication string, jobs int, log *slog.Logger) (*taken, error) {
+func take(ctx context.Context, url, publication string, jobs int, log *slog.Logger) (_ *taken, err error) {
 	now, err := connect(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("connect to source: %w", err)
 	}
 	defer closeSession(now)
+	a := attempt{url: url, publication: publication, now: now, log: log}
+	if a.source, err = open(ctx, url, jobs); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			a.source.release()
+		}
+	}()
 	var t *taken
 	for range schemaTries {
-		if t, err = takeWithSchema(ctx, now, url, publication, jobs, log); !errors.Is(err, ErrChanged) {
-			break
+		if t, err = a.withSchema(ctx); !errors.Is(err, ErrChanged) {
+			return t, err
 		}
-		log.Info("taking the snapshot again", "reason", err)
+		log.Info("taking schema and snapshot again", "reason", err)
 	}
-	return t, err
+	return nil, err
 }
 
-// takeWithSchema dumps the schema before the snapshot: pg_dump takes locks of its own, and must not wait behind somebody who waits
+// attempt is what all attempts to take a snapshot share.
+type attempt struct {
+	url, publication string
+	now              *pgx.Conn // sees the catalogs as they are
+	source           *sessions
+	log              *slog.Logger
+}
+
+// withSchema dumps the schema before the snapshot: pg_dump takes locks of its own, and must not wait behind somebody who waits
 // for ours. That no table was altered from before the dump until the locks makes the two fit.
-func takeWithSchema(ctx context.Context, now *pgx.Conn, url, publication string, jobs int, log *slog.Logger) (_ *taken, err error) {
-	tables, err := Tables(ctx, now, publication)
+func (a *attempt) withSchema(ctx context.Context) (*taken, error) {
+	tables, err := Tables(ctx, a.now, a.publication)
 	if err != nil {
 		return nil, err
 	}
-	before, err := shapes(ctx, now, tables)
+	before, err := shapes(ctx, a.now, tables)
 	if err != nil {
 		return nil, err
 	}
-	pre, post, err := schema(ctx, now, url)
+	pre, post, err := schema(ctx, a.now, a.url)
 	if err != nil {
 		return nil, err
 	}
 	var t *taken
 	for range snapshotTries {
-		if t, err = takeRows(ctx, now, url, publication, jobs, log); !errors.Is(err, ErrChanged) {
+		if t, err = a.withRows(ctx, tables); !errors.Is(err, ErrChanged) {
 			break
 		}
-		log.Debug("taking the snapshot again", "reason", err)
+		a.log.Debug("taking the snapshot again", "reason", err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if err := t.source.defined(ctx, before); err != nil {
-		return nil, errors.Join(err, t.close())
+		return nil, errors.Join(err, a.source.leave(ctx), t.Close())
 	}
 	t.pre, t.post = pre, post
 	return t, nil
 }
 
-// takeRows takes a snapshot and locks its tables; ErrChanged says that something slipped in between.
-func takeRows(ctx context.Context, now *pgx.Conn, url, publication string, jobs int, log *slog.Logger) (_ *taken, err error) {
-	t := &taken{}
-	if t.Exported, err = Export(ctx, url, log); err != nil {
+// withRows takes a snapshot and locks the tables; ErrChanged says that something slipped in between. After an error no lock is
+// held: whoever waits for one would keep the next attempt waiting for itself.
+func (a *attempt) withRows(ctx context.Context, tables []Table) (_ *taken, err error) {
+	e, err := Export(ctx, a.url, a.log)
+	if err != nil {
 		return nil, err
 	}
-	if t.source, err = open(ctx, url, t.Exported, publication, jobs, log); err == nil {
-		err = t.source.unchanged(ctx, now)
+	if err = a.source.enter(ctx, e, tables, a.log); err == nil {
+		err = a.check(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, t.close())
+		return nil, errors.Join(err, a.source.leave(ctx), e.Close())
 	}
-	return t, nil
+	return &taken{Exported: e, source: a.source}, nil
+}
+
+// check lists the snapshot's tables and compares them with those of now. It still waits for a moment only: a table that was
+// made just now is not locked, and its size is read.
+func (a *attempt) check(ctx context.Context) error {
+	err := a.source.list(ctx, a.publication)
+	if postgres.Code(err) == lockNotAvailable {
+		return fmt.Errorf("%w: %w", ErrChanged, err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.source.unchanged(ctx, a.now); err != nil {
+		return err
+	}
+	return a.source.patient(ctx)
 }
 
 // schema dumps both halves.
@@ -110,8 +144,6 @@ func schema(ctx context.Context, conn *pgx.Conn, url string) (pre, post []byte, 
 
 // close gives the source's tables free and ends the snapshot. It may be called again.
 func (t *taken) close() error {
-	if t.source != nil {
-		t.source.release()
-	}
-	return t.Exported.Close()
+	t.source.release()
+	return t.Close()
 }
