@@ -19,48 +19,48 @@ import (
 
 const connectTimeout = 30 * time.Second
 
-// dial connects, holds the source against the journal, and starts streaming. The connection that it returns is in COPY
-// mode and ours alone.
-func (c *Capture) dial(ctx context.Context) (net.Conn, *wire, error) {
+// dial connects, holds the source against the journal, and starts streaming. The connection of the session
+// that it returns is in COPY mode and ours alone.
+func (c *Capture) dial(ctx context.Context) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	pc, err := postgres.ConnectReplication(ctx, c.cfg.Source.URL, c.cfg.Source.Name)
 	if err != nil {
-		return nil, nil, source.ExplainConnect(c.cfg.Source, err)
+		return nil, source.ExplainConnect(c.cfg.Source, err)
 	}
-	conn, err := c.prepare(ctx, pc)
+	conn, patience, err := c.prepare(ctx, pc)
 	if err != nil {
 		closing, cancel := context.WithTimeout(context.Background(), farewellTimeout)
 		defer cancel()
 		_ = pc.Close(closing) // the error that counts is the first
-		return nil, nil, err
+		return nil, err
 	}
 	w := newWire(conn)
 	if err := c.begin(ctx, conn, w); err != nil {
 		_ = conn.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return conn, w, nil
+	return &session{c: c, conn: conn, wire: w, feedback: newFeedback(c, conn, patience)}, nil
 }
 
 // prepare gates and takes the connection over. Nothing may be left unread in the library's buffers then.
-func (c *Capture) prepare(ctx context.Context, pc *pgconn.PgConn) (net.Conn, error) {
+func (c *Capture) prepare(ctx context.Context, pc *pgconn.PgConn) (net.Conn, time.Duration, error) {
 	start, err := source.GateOn(ctx, pc, c.cfg.Source, c.cfg.Journal, c.startLSN())
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if start.ActivePID != 0 {
-		return nil, transient("replication slot %q is active for PID %d", c.cfg.Source.Slot, start.ActivePID)
+		return nil, 0, transient("replication slot %q is active for PID %d", c.cfg.Source.Slot, start.ActivePID)
 	}
 	if err := pc.SyncConn(ctx); err != nil {
-		return nil, transient("take the connection over: %w", err)
+		return nil, 0, transient("take the connection over: %w", err)
 	}
 	h, err := pc.Hijack()
 	if err != nil {
-		return nil, transient("take the connection over: %w", err)
+		return nil, 0, transient("take the connection over: %w", err)
 	}
 	keepAlive(h.Conn)
-	return h.Conn, nil
+	return h.Conn, start.Patience, nil
 }
 
 func (c *Capture) startLSN() position.LSN {

@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	// reportInterval is the longest silence; a source with less patience is told more often.
 	reportInterval = time.Second
 	writeTimeout   = 5 * time.Second
 )
@@ -56,14 +57,24 @@ func (c *Capture) setReported(r report) {
 type feedback struct {
 	capture *Capture
 	conn    net.Conn
+	// interval is the longest time without a report.
+	interval time.Duration
 	// poke says that a position may have moved; asked, that the source wants an answer; ask, that we want one. Each holds
 	// one signal.
 	poke, asked, ask chan struct{}
 	buf              [39]byte
 }
 
-func newFeedback(c *Capture, conn net.Conn) *feedback {
-	return &feedback{capture: c, conn: conn, poke: make(chan struct{}, 1), asked: make(chan struct{}, 1), ask: make(chan struct{}, 1)}
+func newFeedback(c *Capture, conn net.Conn, patience time.Duration) *feedback {
+	return &feedback{capture: c, conn: conn, interval: intervalFor(patience), poke: make(chan struct{}, 1), asked: make(chan struct{}, 1), ask: make(chan struct{}, 1)}
+}
+
+// intervalFor leaves room for two reports that come late. A source that waits for ever has the patience 0.
+func intervalFor(patience time.Duration) time.Duration {
+	if patience == 0 {
+		return reportInterval
+	}
+	return min(reportInterval, max(patience/4, 10*time.Millisecond))
 }
 
 func signal(ch chan struct{}) {
@@ -75,7 +86,7 @@ func signal(ch chan struct{}) {
 
 // run sends until ctx ends or a write fails.
 func (f *feedback) run(ctx context.Context) error {
-	timer := time.NewTicker(reportInterval)
+	timer := time.NewTicker(f.interval)
 	defer timer.Stop()
 	var last report
 	due, ask := true, true // the first report goes out at once

@@ -16,11 +16,10 @@ import (
 // Run is the life of one connection. It returns when the connection ends or ctx does, with an error in any case: ErrFatal
 // and ErrRefused as in Loop, every other is worth another connection. An open transaction has been taken back then.
 func (c *Capture) Run(ctx context.Context) error {
-	conn, w, err := c.dial(ctx)
+	s, err := c.dial(ctx)
 	if err != nil {
 		return err
 	}
-	s := &session{c: c, conn: conn, wire: w, feedback: newFeedback(c, conn)}
 	c.cfg.Log.Info("capture is streaming", "start", c.startLSN(), "slot", c.cfg.Source.Slot)
 	c.setConnected(true)
 	err = s.run(ctx)
@@ -30,7 +29,7 @@ func (c *Capture) Run(ctx context.Context) error {
 			c.cfg.Log.Info("last feedback was not delivered", "error", err)
 		}
 	}
-	_ = conn.Close() // nothing that we wrote hangs on it
+	_ = s.conn.Close() // nothing that we wrote hangs on it
 	return err
 }
 

@@ -18,7 +18,7 @@ import (
 
 // TestFullJournal holds the reader for longer than the server waits for a silent client.
 func TestFullJournal(t *testing.T) {
-	c := pgtest.Start(t, throwaway.Options{Settings: map[string]string{"wal_sender_timeout": "'1s'"}})
+	c := pgtest.Start(t, throwaway.Options{Settings: map[string]string{"wal_sender_timeout": "'2s'"}})
 	url := c.URL("postgres")
 	pgtest.Exec(t, url, "create table a(id int primary key, t text)")
 	r := newRig(t, url, nil)
@@ -33,7 +33,7 @@ func TestFullJournal(t *testing.T) {
 	pgtest.Exec(t, url, "insert into a select g, repeat('x', 1000) from generate_series(1, 20000) g")
 	until(t, "the journal is full", func() bool { return r.capture.State().Full })
 	pid := activePID(t, r)
-	time.Sleep(3 * time.Second) // three times wal_sender_timeout: nothing signals that a time limit did not strike
+	time.Sleep(5 * time.Second) // more than twice wal_sender_timeout: nothing signals that a time limit did not strike
 	if now := activePID(t, r); now != pid || now == 0 {
 		t.Errorf("walsender is %d, was %d: the connection did not survive", now, pid)
 	}

@@ -23,6 +23,9 @@ type Start struct {
 	// ActivePID is the server process that uses the slot now, 0 for none. It usually is a former connection of ours
 	// whose end the server has not noticed yet: capture waits for it.
 	ActivePID int
+	// Patience is how long the source keeps the connection of a receiver that says nothing (wal_sender_timeout, which roles
+	// and databases may set); 0 for ever.
+	Patience time.Duration
 }
 
 // Gate decides whether what the slot will send continues what the journal holds. journal is the identity in the
@@ -89,7 +92,11 @@ func GateOn(ctx context.Context, pc *pgconn.PgConn, cfg Config, journal Identity
 	if err := sameGeneration(cfg, journal, id); err != nil {
 		return Start{}, err
 	}
-	start := Start{Identity: id, LSN: end, Confirmed: s.confirmed, ActivePID: s.activePID}
+	patience, err := readPatience(ctx, pc)
+	if err != nil {
+		return Start{}, err
+	}
+	start := Start{Identity: id, LSN: end, Confirmed: s.confirmed, ActivePID: s.activePID, Patience: patience}
 	if end.IsZero() {
 		start.LSN = s.confirmed
 		return start, nil
@@ -139,6 +146,18 @@ func identify(ctx context.Context, pc *pgconn.PgConn) (Identity, position.LSN, e
 	}
 	id.ServerVersion, err = postgres.ParseVersion(row[0])
 	return id, flushed, err
+}
+
+func readPatience(ctx context.Context, pc *pgconn.PgConn) (time.Duration, error) {
+	row, err := readRow(ctx, pc, "select setting from pg_catalog.pg_settings where name = 'wal_sender_timeout'")
+	if err != nil {
+		return 0, fmt.Errorf("read wal_sender_timeout: %w", err)
+	}
+	ms, err := strconv.ParseUint(row[0], 10, 31)
+	if err != nil {
+		return 0, fmt.Errorf("read wal_sender_timeout: %w", err)
+	}
+	return time.Duration(ms) * time.Millisecond, nil
 }
 
 func sameSource(journal, id Identity) error {

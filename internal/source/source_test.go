@@ -256,7 +256,11 @@ func TestGate(t *testing.T) {
 		if start.LSN != start.Confirmed || start.LSN.IsZero() || id.Generation != report.Generation || id.ServerVersion.Major() != major || id.Timeline != 1 {
 			t.Errorf("start is %+v", start)
 		}
-		pgtest.Exec(t, url, "create table w(i int primary key)", "insert into w values (1)")
+		pgtest.Exec(t, url, "create table w(i int primary key)", "insert into w values (1)", "alter role current_user set wal_sender_timeout = '1500ms'")
+		if start, err = Gate(t.Context(), cfg, Identity{}, 0); err != nil || start.Patience != 1500*time.Millisecond {
+			t.Errorf("patience is %v, %v", start.Patience, err)
+		}
+		pgtest.Exec(t, url, "alter role current_user reset wal_sender_timeout")
 		var flushed, confirmed string
 		q := "select pg_current_wal_flush_lsn()::text, confirmed_flush_lsn::text from pg_replication_slots where slot_name = $1"
 		if err := pgtest.Connect(t, url).QueryRow(t.Context(), q, cfg.Slot).Scan(&flushed, &confirmed); err != nil {
