@@ -1,0 +1,152 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	fetchSize  = 1000
+	fetchFor   = 2 * time.Second
+	retryAfter = 200 * time.Millisecond
+)
+
+var errClosed = errors.New("the connection is closed")
+
+// Run follows the stream until ctx ends, whose cause it then returns, or until a Violation. It outlives restarts of the
+// server: each session begins behind the last message taken. It may be called again after ctx ended.
+func (s *Stream) Run(ctx context.Context) error {
+	for s.broken == nil {
+		err := s.session(ctx)
+		var v *Violation
+		if errors.As(err, &v) {
+			s.broken = err
+			break
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		s.cfg.Log.Debug("stream session ended", "err", err, "sequence", s.last)
+		select {
+		case <-time.After(retryAfter):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return s.broken
+}
+
+// session follows the stream over one connection, with one consumer; neither is ever repaired.
+func (s *Stream) session(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	conn, err := nats.Connect(s.cfg.URL, nats.NoReconnect(), nats.Timeout(2*time.Second), nats.PingInterval(2*time.Second),
+		nats.ClosedHandler(func(*nats.Conn) { cancel(errClosed) }))
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return fmt.Errorf("use JetStream: %w", err)
+	}
+	stream, err := js.Stream(ctx, s.cfg.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) && s.last > 0 {
+		return Violated(streamCheck, s.at.End, "the stream is gone after message %d", s.last)
+	}
+	if err != nil {
+		return fmt.Errorf("look up stream: %w", err)
+	}
+	begin := s.begin(stream.CachedInfo().State)
+	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: begin, AckPolicy: jetstream.AckNonePolicy,
+		MemoryStorage: true, InactiveThreshold: 5 * time.Minute,
+	})
+	if err != nil {
+		return fmt.Errorf("create consumer: %w", err)
+	}
+	s.count("sessions", 1)
+	for {
+		if err := s.fetch(ctx, stream, consumer); err != nil {
+			return err
+		}
+	}
+}
+
+// begin says at which message a session begins: at an earlier one than the next when the server has lost the end of the stream,
+// so that what takes the lost messages' places is looked at.
+func (s *Stream) begin(state jetstream.StreamState) uint64 {
+	if state.LastSeq >= s.last {
+		return s.last + 1
+	}
+	s.cfg.Log.Warn("the NATS server lost the end of the stream", "sequence", state.LastSeq, "had", s.last)
+	s.count("lost by the server", int(s.last-state.LastSeq))
+	return state.LastSeq + 1
+}
+
+func (s *Stream) fetch(ctx context.Context, stream jetstream.Stream, consumer jetstream.Consumer) error {
+	bounded, cancel := context.WithTimeout(ctx, fetchFor)
+	defer cancel()
+	batch, err := consumer.Fetch(fetchSize, jetstream.FetchContext(bounded))
+	if err != nil {
+		return fmt.Errorf("fetch: %w", err)
+	}
+	for raw := range batch.Messages() {
+		if err := s.arrived(ctx, stream, raw); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("fetch: %w", err)
+	}
+	return nil
+}
+
+// arrived takes the next message. One that was there before must be the same; one too far ahead means that messages vanished,
+// if the server says so too.
+func (s *Stream) arrived(ctx context.Context, stream jetstream.Stream, raw jetstream.Msg) error {
+	meta, err := raw.Metadata()
+	if err != nil {
+		return fmt.Errorf("read metadata of a message: %w", err)
+	}
+	m := message{sequence: meta.Sequence.Stream, subject: raw.Subject(), header: raw.Headers(), data: raw.Data()}
+	if m.sequence <= s.last {
+		return s.again(m)
+	}
+	if next := s.last + 1; m.sequence > next {
+		switch _, err := stream.GetMsg(ctx, next); {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			return Violated(streamCheck, s.at.End, "messages %d to %d of the stream have vanished", next, m.sequence-1)
+		case err != nil:
+			return fmt.Errorf("get message %d: %w", next, err)
+		}
+		return fmt.Errorf("message %d came before message %d", m.sequence, next)
+	}
+	if err := s.take(ctx, m); err != nil {
+		return err
+	}
+	s.last = m.sequence
+	s.seen[m.sequence%uint64(len(s.seen))] = s.at
+	s.count("messages", 1)
+	return nil
+}
+
+// again compares the position of a message with that of the one which was at its place before. What is remembered no more passes.
+func (s *Stream) again(m message) error {
+	if s.last-m.sequence >= uint64(len(s.seen)) {
+		return nil
+	}
+	before := s.seen[m.sequence%uint64(len(s.seen))]
+	if now := m.header.Get(headerPosition); now != before.String() {
+		return Violated(streamCheck, before.End, "message %d is now %s and was %s", m.sequence, now, before)
+	}
+	return nil
+}
