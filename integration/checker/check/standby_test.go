@@ -81,7 +81,7 @@ func readTable(ctx context.Context, tx pgx.Tx, t model.Table) (*model.State, err
 		name := pgx.Identifier{c.Name}.Sanitize()
 		list[i] = fmt.Sprintf("case when %s is not null then concat(%s) end", name, name)
 	}
-	rows, err := tx.Query(ctx, "select array["+strings.Join(list, ", ")+"] from only "+pgx.Identifier{t.Schema, t.Name}.Sanitize())
+	rows, err := tx.Query(ctx, "select array["+strings.Join(list, ", ")+"]::text[] from only "+pgx.Identifier{t.Schema, t.Name}.Sanitize())
 	if err != nil {
 		return nil, err
 	}
