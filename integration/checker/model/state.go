@@ -17,10 +17,35 @@ var (
 // State is the rows of every table after some prefix of commit order. It is for one goroutine.
 type State struct {
 	tables map[string]*content
+	watch  func(step Step, table, key string, hash uint64)
+}
+
+// Step is what happens to one row of a table, or to all of them.
+type Step byte
+
+// The steps. An update is a row that goes and one that comes.
+const (
+	Comes Step = iota
+	Goes
+	AllGo
+)
+
+// Watch has every step told, in order. The key is as in Rows; empty for a table without one, and when all rows go.
+func (s *State) Watch(tell func(step Step, table, key string, hash uint64)) { s.watch = tell }
+
+func (t *content) tell(step Step, key string, hash uint64) {
+	if t.state.watch == nil {
+		return
+	}
+	if t.Identity != Keyed {
+		key = ""
+	}
+	t.state.watch(step, t.String(), key, hash)
 }
 
 type content struct {
 	Table
+	state *State
 	sum  Sum
 	rows map[string]*row // by key; without a key by the whole row
 }
@@ -35,7 +60,7 @@ type row struct {
 func NewState(tables []Table) *State {
 	s := &State{tables: map[string]*content{}}
 	for _, t := range tables {
-		s.tables[t.String()] = &content{Table: t, rows: map[string]*row{}}
+		s.tables[t.String()] = &content{Table: t, state: s, rows: map[string]*row{}}
 	}
 	return s
 }
@@ -96,6 +121,7 @@ func (t *content) apply(c Change) error {
 	switch c.Op {
 	case Truncate:
 		t.rows, t.sum = map[string]*row{}, Sum{}
+		t.tell(AllGo, "", 0)
 		return nil
 	case Insert:
 		return t.put(c.New, nil, c.Unchanged)
@@ -130,6 +156,7 @@ func (t *content) take(c Change) ([]Value, error) {
 		return nil, ErrNoRow
 	}
 	t.sum.remove(r.hash)
+	t.tell(Goes, key, r.hash)
 	if r.copies--; r.copies == 0 {
 		delete(t.rows, key)
 	}
@@ -160,5 +187,6 @@ func (t *content) put(values, old []Value, unchanged []bool) error {
 	}
 	r.copies++
 	t.sum.add(hash)
+	t.tell(Comes, key, hash)
 	return nil
 }
