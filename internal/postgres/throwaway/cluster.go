@@ -26,6 +26,8 @@ type Options struct {
 	Major int
 	// Parent directory of the cluster; empty takes the system's temporary directory.
 	Parent string
+	// Port to listen on, on 127.0.0.1; 0 takes a free one.
+	Port int
 	// Settings are added to postgresql.conf and override the defaults.
 	Settings map[string]string
 }
@@ -56,7 +58,7 @@ func New(ctx context.Context, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make cluster directory: %w", err)
 	}
-	c := &Cluster{Major: major, Bin: bin, root: root, DataDir: filepath.Join(root, "data"), password: rand.Text()}
+	c := &Cluster{Major: major, Bin: bin, root: root, DataDir: filepath.Join(root, "data"), Port: opts.Port, password: rand.Text()}
 	if err := c.create(ctx, opts.Settings); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(root))
 	}
