@@ -33,7 +33,7 @@ var ErrRefused = source.ErrRefused
 // errTransient marks what a new connection may mend.
 var errTransient = errors.New("connection ended")
 
-// Config says what to capture and where it goes. All fields but the last five are needed.
+// Config says what to capture and where it goes. All fields but the last six are needed.
 type Config struct {
 	Source source.Config
 	// Journal is whose changes the journal holds, as Gate found it. Every connection is held against it.
@@ -53,6 +53,8 @@ type Config struct {
 	// Received, if set, is told of every transaction with rows when its commit was read, before the journal has it. After a
 	// reconnect it may be told again.
 	Received func(end position.LSN, commit position.Time)
+	// Acknowledging, if set, is told what a status update says before it is sent. Its error is fatal, and nothing is sent.
+	Acknowledging func(flush, apply position.LSN) error
 	// Registerer takes the metrics; nil leaves them unregistered.
 	Registerer prometheus.Registerer
 	// PartBytes is the payload at which a part is handed over; 0 means 1 MiB.

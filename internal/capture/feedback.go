@@ -53,6 +53,17 @@ func (c *Capture) setReported(r report) {
 	c.state.applied = max(c.state.applied, r.apply)
 }
 
+// announce tells who asked for it what is about to be sent.
+func (c *Capture) announce(r report) error {
+	if c.cfg.Acknowledging == nil {
+		return nil
+	}
+	if err := c.cfg.Acknowledging(r.flush, r.apply); err != nil {
+		return fatal("send feedback: %w", err)
+	}
+	return nil
+}
+
 // feedback is the sending half of one connection.
 type feedback struct {
 	capture *Capture
@@ -117,6 +128,9 @@ func (f *feedback) run(ctx context.Context) error {
 // send writes one status update. Write and flush are the same: what we only received is worth nothing to a client that
 // waits with synchronous_commit=remote_write.
 func (f *feedback) send(r report, ask bool) error {
+	if err := f.capture.announce(r); err != nil {
+		return err
+	}
 	if err := f.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return transient("set write deadline: %w", err)
 	}
@@ -146,6 +160,9 @@ func (f *feedback) farewell() error {
 		return fmt.Errorf("set deadline: %w", err)
 	}
 	r := f.capture.acknowledged()
+	if err := f.capture.announce(r); err != nil {
+		return err
+	}
 	b := encodeReport(&f.buf, r, position.TimeOf(time.Now()), false)
 	b = append(b, 'c', 0, 0, 0, 4, 'X', 0, 0, 0, 4)
 	if _, err := f.conn.Write(b); err != nil {

@@ -232,3 +232,47 @@ func TestSilenceIsShorterThanThePatience(t *testing.T) {
 		}
 	}
 }
+
+// TestAcknowledgingComesFirst: who is told what is acknowledged is told before the source is; without its consent nothing is sent.
+func TestAcknowledgingComesFirst(t *testing.T) {
+	for what, send := range map[string]func(*feedback) error{
+		"report":   func(f *feedback) error { return f.send(f.capture.acknowledged(), false) },
+		"farewell": (*feedback).farewell,
+	} {
+		t.Run(what, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			defer ours.Close()
+			board := progress.New()
+			board.Set(progress.Journal, progress.Mark{Stored: 50})
+			s := newSession(t, board)
+			s.feedback.conn = ours
+			refused := errors.New("trace is full")
+			var told []report
+			s.c.cfg.Acknowledging = func(flush, apply position.LSN) error {
+				told = append(told, report{flush, apply})
+				return refused
+			}
+			// Nobody reads: a write would end with the deadline's error.
+			if err := send(s.feedback); !errors.Is(err, refused) || !errors.Is(err, ErrFatal) {
+				t.Errorf("without consent: %v", err)
+			}
+			refused = nil
+			got := make(chan []byte, 1)
+			go func() {
+				b := make([]byte, 64)
+				n, _ := io.ReadAtLeast(theirs, b, 39)
+				got <- b[:n]
+				_ = theirs.Close()
+			}()
+			if err := send(s.feedback); err != nil {
+				t.Error(err)
+			}
+			if b := <-got; len(b) < 39 || b[5] != 'r' || b[13] != 50 {
+				t.Errorf("sent %x", b)
+			}
+			if len(told) != 2 || told[0] != (report{50, 50}) || told[1] != told[0] {
+				t.Errorf("told %v", told)
+			}
+		})
+	}
+}

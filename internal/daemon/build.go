@@ -36,7 +36,11 @@ func (s *Service) openJournal(ctx context.Context) error {
 		return err
 	}
 	s.identity = s.gate.Identity
-	s.journal, err = journal.Open(vfs.OS{}, journalConfig(s.cfg.Journal), s.journalIdentity(), s.gate.LSN, s.board, s.registry, s.log.With("stage", "journal"))
+	cfg := journalConfig(s.cfg.Journal)
+	if s.opts.Trace != nil {
+		cfg.Trace = s.opts.Trace
+	}
+	s.journal, err = journal.Open(s.opts.fileSystem(), cfg, s.journalIdentity(), s.gate.LSN, s.board, s.registry, s.log.With("stage", "journal"))
 	if err != nil {
 		return fmt.Errorf("open the journal in %s: %w", dir, err)
 	}

@@ -20,6 +20,7 @@ import (
 	"tidemark/internal/position"
 	"tidemark/internal/postgres/pgtest"
 	"tidemark/internal/snapshot"
+	"tidemark/internal/trace"
 )
 
 func TestMain(m *testing.M) {
@@ -39,6 +40,7 @@ type rig struct {
 	cfg             config.Config
 	source, standby string
 	service         *Service
+	trace           *trace.Writer
 	stop            context.CancelFunc
 	done            chan error
 }
@@ -64,7 +66,7 @@ func newRig(t *testing.T, major int) *rig {
 func (r *rig) start(t *testing.T, prepare bool) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(testWriter{t}, nil))
-	service, err := Open(t.Context(), r.cfg, Options{Version: "test", Log: log, Prepare: prepare})
+	service, err := Open(t.Context(), r.cfg, Options{Version: "test", Log: log, Prepare: prepare, Trace: r.trace})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,9 @@ import (
 	"tidemark/internal/sink/jetstream"
 	"tidemark/internal/sink/standby"
 	"tidemark/internal/source"
+	"tidemark/internal/trace"
+	"tidemark/internal/vfs"
+	"tidemark/internal/vfs/tracefs"
 )
 
 // Options are what the configuration does not say.
@@ -25,6 +28,8 @@ type Options struct {
 	// Prepare makes slot and publication first, as long as there is no journal yet: with a journal, a missing slot is a
 	// gap, which a new slot would hide.
 	Prepare bool
+	// Trace, if set, takes what becomes durable in the journal and what is acknowledged. The caller closes it after Run.
+	Trace *trace.Writer
 }
 
 // SourceConfig is the source's part of the configuration.
@@ -44,6 +49,14 @@ func journalConfig(cfg config.Journal) journal.Config {
 	return journal.Config{
 		Dir: cfg.Dir, SegmentSize: int64(cfg.SegmentSize), Retention: time.Duration(cfg.Retention), MaxSize: int64(cfg.MaxSize),
 	}
+}
+
+// fileSystem is where the journal lies.
+func (o Options) fileSystem() vfs.FS {
+	if o.Trace == nil {
+		return vfs.OS{}
+	}
+	return tracefs.New(vfs.OS{}, o.Trace.File)
 }
 
 func standbyConfig(cfg config.Standby) standby.Config {

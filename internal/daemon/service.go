@@ -99,11 +99,15 @@ func (s *Service) openNATS(context.Context) error {
 func (s *Service) buildCapture(context.Context) error {
 	var err error
 	src := SourceConfig(s.cfg)
-	s.capture, err = capture.New(capture.Config{
+	cfg := capture.Config{
 		Source: src, Journal: s.identity, Start: s.journal.End(), Confirmed: s.gate.Confirmed, Appender: appender{s.journal}, Board: s.board,
 		Log: s.log.With("stage", "capture"), Acknowledge: s.cfg.AcknowledgeSet(), Standby: s.cfg.Sinks.Standby.On(),
 		Received: s.ages.Add, Registerer: s.registry,
-	})
+	}
+	if s.opts.Trace != nil {
+		cfg.Acknowledging = s.opts.Trace.Acknowledging
+	}
+	s.capture, err = capture.New(cfg)
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,11 @@ func (j *Journal) append(a segment.Append) error {
 		}
 		return j.takeBack(err)
 	}
+	if j.cfg.Trace != nil && a.Frame.Last {
+		if err := j.cfg.Trace.Appended(a.Frame.End, fileName(t.w.Header().Sequence), t.w.Size()); err != nil {
+			return j.fail(err)
+		}
+	}
 	j.note(a.Frame.Last)
 	if a.Frame.Last {
 		j.wakeSyncer()

@@ -21,6 +21,16 @@ type Config struct {
 	// of a segment and the header of the next may pass it. From nine tenths of it on, segments that every sink has go
 	// before Retention. One transaction cannot be larger than this. 0 is 50 GiB.
 	MaxSize int64
+	// Trace, if set, is told where transactions stand in the files.
+	Trace Trace
+}
+
+// Trace is told before anybody else is. Its error breaks the journal.
+type Trace interface {
+	// Opened says that the journal was opened and ends at end, with the frame that ends at size in the named file.
+	Opened(end position.LSN, file string, size int64) error
+	// Appended says that the last frame of a transaction or a frontier was written, and ends at size in the named file.
+	Appended(end position.LSN, file string, size int64) error
 }
 
 // WithDefaults fills in what is zero.

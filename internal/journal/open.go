@@ -40,7 +40,11 @@ func Open(fs vfs.FS, cfg Config, id Identity, start position.LSN, board *progres
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
 		failed: make(chan struct{}), closed: make(chan struct{}),
 	}
-	if err := j.recover(start); err != nil {
+	err = j.recover(start)
+	if err == nil && cfg.Trace != nil {
+		err = cfg.Trace.Opened(j.written.end, fileName(j.written.sequence), j.written.size)
+	}
+	if err != nil {
 		if j.tail != nil {
 			_ = j.tail.file.Close()
 		}
