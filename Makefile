@@ -48,6 +48,25 @@ unit: setup ## tests of the packages, under the race detector where code is conc
 integration: setup build ## the real program against real servers (PG=14..18: on each version)
 	TIDEMARK_BIN=$(CURDIR)/bin/tidemark go test -count=1 $(TESTFLAGS) ./integration/...
 
+SEED    ?= 0
+MINUTES ?= 3
+
+.PHONY: checker
+checker: setup build
+	go build -o bin/checker ./integration/checker
+
+.PHONY: check
+check: checker ## the consistency checker: random load, random faults, exact oracle (SEED=n MINUTES=3, PG=17)
+	bin/checker -bin bin/tidemark -pg $(firstword $(MAJORS)) -seed $(SEED) -minutes $(MINUTES)
+
+.PHONY: soak
+soak: MINUTES = 60
+soak: check ## the checker for long, each run with a seed of its own (MINUTES=60)
+
+.PHONY: proof
+proof: setup ## the checker catches every planted bug (BUG=regexp chooses)
+	go test -count=1 -tags planted -timeout 90m -v -run 'TestPlanted/$(BUG)' ./integration/checker
+
 .PHONY: race
 race: setup ## tests of all packages under the race detector
 	go test -race $(TESTFLAGS) $(PACKAGES)

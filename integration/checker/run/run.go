@@ -1,0 +1,147 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tidemark/integration/checker/check"
+	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/nemesis"
+	"tidemark/integration/checker/oracle"
+	"tidemark/integration/checker/workload"
+	"tidemark/integration/checker/world"
+)
+
+// run is one run and what it consists of.
+type run struct {
+	cfg    Config
+	dice   dice // of the director and the faults; every other part has one of its own
+	tally  *tally
+	faults *lines
+	ops    *lines
+
+	world    *world.World
+	tables   []model.Table
+	timeline *model.Timeline
+	log      *oracle.Log
+	sampler  *oracle.Sampler
+	load     *workload.Load
+	stream   *check.Stream
+	standby  *check.Standby
+	restore  *check.Restore
+	journal  *check.Journal
+	trace    *check.Trace
+	nemesis  *nemesis.Nemesis
+
+	standbyMu sync.Mutex // one look at the standby at a time
+	covered   atomic.Uint64
+	watch     watch
+	started   time.Time
+}
+
+// errDone ends the goroutines of a run that found nothing.
+var errDone = errors.New("done")
+
+// Run makes one run. The report is worth reading in any case; a violation is in it and no error. The error says why the run
+// proves nothing: servers did not start, or the oracle contradicts itself.
+func Run(ctx context.Context, cfg Config) (Report, error) {
+	report := Report{Seed: cfg.Seed, Major: cfg.Major, Planted: cfg.Planted, Counts: map[string]int{}}
+	if err := cfg.validate(); err != nil {
+		return report, err
+	}
+	r := &run{cfg: cfg, dice: newDice(cfg.Seed, 0xd17ec7), tally: newTally()}
+	begin := time.Now()
+	err := r.whole(ctx)
+	report.Seconds = time.Since(begin).Seconds()
+	r.count()
+	report.Counts = r.tally.copy()
+	return r.verdict(report, err)
+}
+
+// whole sets up, runs and takes down. What ends it, a violation included, is its error.
+func (r *run) whole(ctx context.Context) (err error) {
+	if r.faults, err = newLines(r.cfg.Dir, "faults.jsonl"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.faults.close()) }()
+	if r.ops, err = newLines(r.cfg.Dir, "operations.jsonl"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.ops.close()) }()
+	r.world, err = world.Start(ctx, r.worldConfig())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.world.Close()) }()
+	if err := r.prepare(ctx); err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	defer func() { err = errors.Join(err, r.log.Close()) }()
+	return r.everything(ctx)
+}
+
+// verdict turns what ended the run into the report and the error. Nothing is removed after a violation.
+func (r *run) verdict(report Report, err error) (Report, error) {
+	var found *check.Violation
+	if errors.As(err, &found) {
+		report.Violation, report.Dir = found.Error(), r.cfg.Dir
+		report.Detected = time.Since(r.started).Seconds()
+		report.Repeat = fmt.Sprintf("make check SEED=%d MINUTES=%d PG=%d", r.cfg.Seed, max(1, int(r.cfg.Length.Minutes())), r.cfg.Major)
+		r.write(report)
+		return report, nil
+	}
+	if err != nil {
+		report.Dir = r.cfg.Dir
+		return report, err
+	}
+	if r.cfg.Keep {
+		report.Dir = r.cfg.Dir
+		r.write(report)
+		return report, nil
+	}
+	return report, os.RemoveAll(r.cfg.Dir)
+}
+
+func (r *run) write(report Report) {
+	// The report is printed too, so it may be missing here.
+	_ = os.WriteFile(filepath.Join(r.cfg.Dir, "report.json"), []byte(report.JSON()+"\n"), 0o600)
+}
+
+// everything runs all parts at once until the director is done or something ends it.
+func (r *run) everything(ctx context.Context) error {
+	r.started = time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	for _, part := range []func(context.Context) error{
+		r.load.Run, r.log.Run, r.sampler.Run, r.stream.Run, r.standbys, r.restores, r.traces, r.supervise,
+	} {
+		group.Go(func() error { return quietly(ctx, part) })
+	}
+	group.Go(func() error {
+		if err := r.direct(ctx); err != nil {
+			return err
+		}
+		return errDone
+	})
+	if err := group.Wait(); !errors.Is(err, errDone) {
+		return err
+	}
+	return nil
+}
+
+// quietly takes the end of the run for no error.
+func quietly(ctx context.Context, part func(context.Context) error) error {
+	err := part(ctx)
+	var found *check.Violation
+	if ctx.Err() != nil && !errors.As(err, &found) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,93 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"tidemark/integration/checker/check"
+)
+
+// watch knows when the service may be gone: while the director or a fault has taken it down, and for a while behind a
+// fault that it may answer by giving up.
+type watch struct {
+	mu       sync.Mutex
+	down     int       // how many hold it down
+	excused  time.Time // until when an end of its own is excused
+	restarts int
+}
+
+func (w *watch) takeDown() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.down++
+}
+
+func (w *watch) bringUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.down--
+}
+
+func (w *watch) excuse(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.excused = time.Now().Add(d)
+}
+
+// asked says whether somebody took the service down, and whether an end of its own is excused.
+func (w *watch) asked() (down, excused bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.down > 0, time.Now().Before(w.excused)
+}
+
+// supervise starts the service again when it gave up in an excused way, as a service manager would, and calls every other end of its own a violation.
+func (r *run) supervise(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(100 * time.Millisecond):
+		}
+		r.watch.mu.Lock()
+		err := r.gone(ctx)
+		r.watch.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// gone holds the watch's lock, so that nobody takes the service down or brings it up meanwhile.
+func (r *run) gone(ctx context.Context) error {
+	if r.watch.down > 0 || r.world.Service.Running() {
+		return nil
+	}
+	if time.Now().After(r.watch.excused) {
+		return check.Violated("service", 0, "the service ended by itself: its log is %s", r.world.Service.LogFile())
+	}
+	r.tally.add("service restarts after a full disk", 1)
+	if err := r.world.Service.Start(ctx); err != nil {
+		return fmt.Errorf("start the service again: %w", err)
+	}
+	return nil
+}
+
+// retry makes a check until it says something: that all is well, that something is violated, or that it cannot be made.
+func retry(ctx context.Context, pause time.Duration, what func(context.Context) error) error {
+	for {
+		err := what(ctx)
+		var found *check.Violation
+		if err == nil || errors.As(err, &found) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
