@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"sync"
 
 	"tidemark/internal/position"
 )
@@ -17,11 +18,12 @@ import (
 const traceCheck = "acknowledgement"
 
 // Trace reads the trace that `tidemark run --trace` writes, from where it stopped the last time, and holds every acknowledgement against
-// what had been fsynced. The trace may be read while it is written. It is for one goroutine.
+// what had been fsynced. The trace may be read while it is written. All methods may be called at any time from any goroutine.
 type Trace struct {
 	File string
 	Log  *slog.Logger
 
+	mu      sync.Mutex // guards what follows
 	offset  int64 // of the first byte that was not taken
 	number  int   // of the last line that was taken
 	torn    bool  // that line is the beginning of one
@@ -50,13 +52,23 @@ type traceLine struct {
 }
 
 // Acknowledged returns the highest flush position that was ever announced. A journal that ends before it has lost what it must not lose.
-func (c *Trace) Acknowledged() position.LSN { return c.disk.acknowledged }
+func (c *Trace) Acknowledged() position.LSN {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.disk.acknowledged
+}
 
 // Counts returns how many lines of each kind were found right.
-func (c *Trace) Counts() map[string]int { return maps.Clone(c.counts) }
+func (c *Trace) Counts() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.counts)
+}
 
 // Check replays what was written since the last call. After a Violation every call returns it again.
 func (c *Trace) Check() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.broken != nil {
 		return c.broken
 	}

@@ -42,7 +42,8 @@ func (d *tracedDisk) known(name string) *tracedFile {
 	return f
 }
 
-// open takes what recovery found: a position that was appended, or was the end before; at the very first time any.
+// open takes what recovery found: a position that was appended, or was the end before; at the very first time any. A process that was
+// killed may have appended one more before it could tell.
 func (d *tracedDisk) open(l traceLine) string {
 	if l.End < d.acknowledged {
 		return fmt.Sprintf("the journal ends at %s, %s was acknowledged", l.End, d.acknowledged)
@@ -52,7 +53,7 @@ func (d *tracedDisk) open(l traceLine) string {
 		n++
 	}
 	exact := l.End == d.acknowledged || n > 0 && d.pending[n-1].end == l.End
-	if d.opened && !exact {
+	if d.opened && !exact && l.End < d.newest {
 		return fmt.Sprintf("the journal ends at %s, where nothing ended", l.End)
 	}
 	d.pending, d.newest = d.pending[:n], l.End

@@ -67,6 +67,8 @@ func TestTrace(t *testing.T) {
 		{"killed, tail lost", []string{"append 20 1.tms 200", "append 30 1.tms 300", "start", "truncate 1.tms 200", "sync 1.tms 200", "open 20 1.tms 200", "ack 20 10", "append 31 1.tms 310", "sync 1.tms 310", "ack 31 31"}, ""},
 		{"killed after an ack", []string{"append 20 1.tms 200", "sync 1.tms 200", "ack 20 20", "start", "sync 1.tms 200", "open 20 1.tms 200", "ack 20 10"}, ""},
 		{"killed before it was open", []string{"start", "start", "open 10 1.tms 100", "ack 10 10"}, ""},
+		{"killed before it told", []string{"append 20 1.tms 200", "start", "sync 1.tms 300", "open 30 1.tms 300", "ack 30 10"}, ""},
+		{"killed before it cut", []string{"append 20 1.tms 200", "append 30 1.tms 300", "truncate 1.tms 200", "start", "sync 1.tms 300", "open 30 1.tms 300", "ack 30 10"}, ""},
 		{"torn line", []string{`!{"e":"app` + "\n", "start", "open 10 1.tms 100"}, ""},
 		{"unfinished line", []string{`!{"e":"ack`}, ""},
 
@@ -86,6 +88,7 @@ func TestTrace(t *testing.T) {
 		{"removed after an ack", []string{"append 20 1.tms 200", "sync 1.tms 200", "ack 20 10", "remove 1.tms 0"}, "the newest file"},
 		{"recovered below", []string{"append 20 1.tms 200", "sync 1.tms 200", "ack 20 10", "start", "open 10 1.tms 100"}, "the journal ends at 0/10, 0/20 was acknowledged"},
 		{"recovered between", []string{"append 20 1.tms 200", "start", "sync 1.tms 180", "open 18 1.tms 180"}, "0/18, where nothing ended"},
+		{"more recovered without fsync", []string{"append 20 1.tms 200", "sync 1.tms 200", "start", "open 30 1.tms 300", "ack 30 10"}, "was not fsynced"},
 		{"recovered without fsync", []string{"append 20 1.tms 200", "start", "open 20 1.tms 200", "ack 20 10"}, "was not fsynced"},
 		{"fsync forgotten by a cut", []string{"append 20 1.tms 200", "sync 1.tms 200", "truncate 1.tms 100", "append 30 1.tms 180", "ack 30 10"}, "was not fsynced, only 100"},
 		{"order", []string{"append 20 1.tms 200", "append 18 1.tms 300"}, "0/18 is appended behind 0/20"},
