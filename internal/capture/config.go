@@ -40,7 +40,8 @@ type Config struct {
 	Journal source.Identity
 	// Start is the journal's end LSN, or where Gate lets a new journal begin.
 	Start position.LSN
-	// Confirmed is the slot's confirmed position as Gate found it: it can be reported before anything is durable.
+	// Confirmed is the slot's confirmed position as Gate found it: it can be reported before anything is durable. Zero when the source
+	// could not be asked; the first connection learns it.
 	Confirmed position.LSN
 	Appender  Appender
 	Board     *progress.Board
@@ -66,8 +67,8 @@ func (c *Config) complete() error {
 	if c.Appender == nil || c.Board == nil || c.Log == nil {
 		return fmt.Errorf("capture: Appender, Board and Log must be set")
 	}
-	if c.Start.IsZero() || c.Confirmed.IsZero() {
-		return fmt.Errorf("capture: Start and Confirmed must be set")
+	if c.Start.IsZero() {
+		return fmt.Errorf("capture: Start must be set")
 	}
 	if len(c.Acknowledge) == 0 {
 		c.Acknowledge = []string{progress.Journal}

@@ -52,6 +52,7 @@ func (c *Capture) prepare(ctx context.Context, pc *pgconn.PgConn) (net.Conn, tim
 	if start.ActivePID != 0 {
 		return nil, 0, transient("replication slot %q is active for PID %d", c.cfg.Source.Slot, start.ActivePID)
 	}
+	c.confirmed(start.Confirmed)
 	if err := pc.SyncConn(ctx); err != nil {
 		return nil, 0, transient("take the connection over: %w", err)
 	}
@@ -61,6 +62,13 @@ func (c *Capture) prepare(ctx context.Context, pc *pgconn.PgConn) (net.Conn, tim
 	}
 	keepAlive(h.Conn)
 	return h.Conn, start.Patience, nil
+}
+
+// confirmed takes the slot's position, which the gate has found to be one of the journal's: nobody may have known it before.
+func (c *Capture) confirmed(lsn position.LSN) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state.reported = max(c.state.reported, lsn)
 }
 
 func (c *Capture) startLSN() position.LSN {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"tidemark/internal/event"
 	"tidemark/internal/journal"
@@ -31,8 +32,7 @@ func (s *Service) openJournal(ctx context.Context) error {
 			return err
 		}
 	}
-	s.gate, err = source.Gate(ctx, SourceConfig(s.cfg), known, end)
-	if err != nil {
+	if err := s.openGate(ctx, known, end); err != nil {
 		return err
 	}
 	s.identity = s.gate.Identity
@@ -44,6 +44,23 @@ func (s *Service) openJournal(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the journal in %s: %w", dir, err)
 	}
+	return nil
+}
+
+// gateTimeout bounds how long a source that does not answer keeps the copies from what the journal holds.
+const gateTimeout = 10 * time.Second
+
+// openGate asks the source whether it continues the journal. A source that cannot be asked is no reason to stay down: what the
+// journal holds and the copies lack may be all that is left of it. Every connection of capture asks again before it streams.
+func (s *Service) openGate(ctx context.Context, known source.Identity, end position.LSN) (err error) {
+	limited, cancel := context.WithTimeout(ctx, gateTimeout)
+	defer cancel()
+	s.gate, err = source.Gate(limited, SourceConfig(s.cfg), known, end)
+	if err == nil || end.IsZero() || errors.Is(err, source.ErrRefused) || ctx.Err() != nil {
+		return err
+	}
+	s.log.Warn("the source cannot be reached: the copies get what the journal holds, and capture tries on", "error", err)
+	s.gate = source.Start{Identity: known, LSN: end}
 	return nil
 }
 

@@ -295,6 +295,37 @@ func TestDeadSinkStopsNothingElse(t *testing.T) {
 	}
 }
 
+// The primary is dead and the service is started: what the journal holds must still reach a copy that lacks it.
+func TestSourceAwayAtStart(t *testing.T) {
+	r := newRig(t, 0)
+	pgtest.Exec(t, r.source, "create table a(id int primary key, v text)")
+	r.cfg.Sinks.Standby.URL = ""
+	r.start(t, true)
+	pgtest.Exec(t, r.source, "insert into a select i, 'x' from generate_series(1, 100) i")
+	var end position.LSN
+	for _, c := range r.reach(t).Copies {
+		if c.Name == "journal" {
+			end = c.Position
+		}
+	}
+	r.end(t)
+	r.cfg.Source.URL = "postgres://nobody@127.0.0.1:1/none"
+	r.cfg.Sinks.Archive.URL = "file://" + filepath.Join(t.TempDir(), "another")
+	r.start(t, false)
+	s := r.await(t, "the new archive", func(s control.State) bool {
+		for _, c := range s.Copies {
+			if c.Position < end {
+				return false
+			}
+		}
+		return true
+	})
+	if s.Source.Connected || s.Ready {
+		t.Errorf("the state says connected %v, ready %v", s.Source.Connected, s.Ready)
+	}
+	r.end(t)
+}
+
 func TestOpenRefuses(t *testing.T) {
 	r := newRig(t, 0)
 	pgtest.Exec(t, r.source, "create table a(id int primary key, v text)")

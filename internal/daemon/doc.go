@@ -6,7 +6,8 @@
 //	capture, one runner per sink, heartbeat, retention
 //
 // What can be refused is refused before anything is written: a port in use, a journal of another cluster, a slot that does not continue
-// it, a setting without sense. Open returns one error that says what to do. After Open nothing on the source or in a sink ends the service:
+// it, a setting without sense. A source that cannot be reached refuses nothing where there is a journal: the copies get what it
+// holds, and capture asks at the gate before it streams. Open returns one error that says what to do. After Open nothing on the source or in a sink ends the service:
 // stages reconnect.
 //
 // # While running
