@@ -46,8 +46,8 @@ func (t *content) tell(step Step, key string, hash uint64) {
 type content struct {
 	Table
 	state *State
-	sum  Sum
-	rows map[string]*row // by key; without a key by the whole row
+	sum   Sum
+	rows  map[string]*row // by key; without a key by the whole row
 }
 
 type row struct {

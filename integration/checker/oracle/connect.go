@@ -10,12 +10,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// settings under which a value's text is the same on every server, and under which nobody but the caller's context ends a statement.
+// settings under which a value's text is the same on every server, nobody but the caller's context ends a statement, and the digest's long
+// expressions are not compiled.
 func settings() map[string]string {
 	return map[string]string{
 		"datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "3", "bytea_output": "hex", "timezone": "UTC",
 		"client_encoding": "UTF8", "search_path": "", "statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0",
-		"quote_all_identifiers": "off", "application_name": "checker",
+		"quote_all_identifiers": "off", "jit": "off", "max_parallel_workers_per_gather": "0", "application_name": "checker",
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -33,6 +34,8 @@ type Log struct {
 	history *history
 	last    position.LSN // end of the last transaction that was added
 	current position.LSN // end of the transaction that is being folded
+
+	transactions, repeated, connections atomic.Int64
 }
 
 const retryAfter = 100 * time.Millisecond
@@ -105,6 +108,14 @@ func (l *Log) Run(ctx context.Context) error {
 	}
 }
 
+// Counts says how many transactions were added and how many came again, and how many connections it took. It may be called at
+// any time from any goroutine.
+func (l *Log) Counts() map[string]int {
+	return map[string]int{
+		"reference transactions": int(l.transactions.Load()), "reference transactions sent again": int(l.repeated.Load()), "reference connections": int(l.connections.Load()),
+	}
+}
+
 // lost says that the slot is no more, or has lost its WAL. SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html.
 func lost(err error) bool {
 	var pg *pgconn.PgError
@@ -117,7 +128,11 @@ func (l *Log) add(tx *model.Transaction) error {
 		if e, ok := l.cfg.Timeline.Find(tx.End); !ok || e.XID != tx.XID {
 			return &Error{At: tx.End, Err: fmt.Errorf("transaction %d came late or changed its place: the log is at %s", tx.XID, l.last)}
 		}
+		l.repeated.Add(1)
 		return nil
+	}
+	if covered := l.cfg.Timeline.Covered(); tx.End <= covered {
+		return &Error{At: tx.End, Err: fmt.Errorf("transaction %d came when everything up to %s was said to be there", tx.XID, covered)}
 	}
 	l.current = tx.End
 	touched, err := l.state.Apply(*tx)
@@ -132,6 +147,7 @@ func (l *Log) add(tx *model.Transaction) error {
 		return &Error{At: tx.End, Err: err}
 	}
 	l.last = tx.End
+	l.transactions.Add(1)
 	l.cfg.Timeline.Cover(tx.End)
 	return nil
 }

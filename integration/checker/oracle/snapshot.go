@@ -39,16 +39,16 @@ func takeSnapshot(ctx context.Context, url, slot string, tables []model.Table) (
 		closeConn(ctx, exporter)
 		<-exporter.CleanupDone()
 	}()
-	at, id, err := export(ctx, exporter, slot)
+	conn, err := Connect(ctx, url) // before, so that the locks follow at once
 	if err != nil {
 		return nil, err
 	}
-	conn, err := Connect(ctx, url)
-	if err != nil {
-		return nil, err
+	s := &snapshot{conn: conn}
+	var id string
+	if s.at, id, err = export(ctx, exporter, slot); err == nil {
+		err = s.enter(ctx, id, tables)
 	}
-	s := &snapshot{at: at, conn: conn}
-	if err := s.enter(ctx, id, tables); err != nil {
+	if err != nil {
 		s.close(ctx)
 		return nil, err
 	}

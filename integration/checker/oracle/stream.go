@@ -49,7 +49,11 @@ func (l *Log) follow(ctx context.Context) error {
 	if err := s.start(ctx); err != nil {
 		return err
 	}
-	return s.read(ctx)
+	l.connections.Add(1)
+	err = s.read(ctx)
+	s.front.Send(&pgproto3.Terminate{})
+	_ = s.flush() // a courtesy
+	return err
 }
 
 func (s *stream) start(ctx context.Context) error {
