@@ -2,12 +2,9 @@ package run
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"tidemark/internal/position"
-
-	"tidemark/integration/checker/check"
 )
 
 // often makes a check again and again. One that could not be made is counted: a server was down.
@@ -22,9 +19,8 @@ func (r *run) often(ctx context.Context, name string, low, high time.Duration, w
 		limited, cancel := context.WithTimeout(ctx, time.Minute)
 		err := what(limited)
 		cancel()
-		var found *check.Violation
 		switch {
-		case errors.As(err, &found):
+		case isViolation(err):
 			return err
 		case err == nil:
 			r.tally.add(name, 1)

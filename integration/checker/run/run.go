@@ -44,7 +44,8 @@ type run struct {
 	standbyMu sync.Mutex // one look at the standby at a time
 	covered   atomic.Uint64
 	watch     watch
-	started   time.Time
+	started   time.Time // begin of the load
+	ended     time.Time
 }
 
 // errDone ends the goroutines of a run that found nothing.
@@ -90,10 +91,9 @@ func (r *run) whole(ctx context.Context) (err error) {
 
 // verdict turns what ended the run into the report and the error. Nothing is removed after a violation.
 func (r *run) verdict(report Report, err error) (Report, error) {
-	var found *check.Violation
-	if errors.As(err, &found) {
+	if found, ok := errors.AsType[*check.Violation](err); ok {
 		report.Violation, report.Dir = found.Error(), r.cfg.Dir
-		report.Detected = time.Since(r.started).Seconds()
+		report.Detected = r.ended.Sub(r.started).Seconds()
 		report.Repeat = fmt.Sprintf("make check SEED=%d MINUTES=%d PG=%d", r.cfg.Seed, max(1, int(r.cfg.Length.Minutes())), r.cfg.Major)
 		r.write(report)
 		return report, nil
@@ -130,17 +130,18 @@ func (r *run) everything(ctx context.Context) error {
 		}
 		return errDone
 	})
-	if err := group.Wait(); !errors.Is(err, errDone) {
-		return err
+	err := group.Wait()
+	r.ended = time.Now()
+	if errors.Is(err, errDone) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // quietly takes the end of the run for no error.
 func quietly(ctx context.Context, part func(context.Context) error) error {
 	err := part(ctx)
-	var found *check.Violation
-	if ctx.Err() != nil && !errors.As(err, &found) {
+	if ctx.Err() != nil && !isViolation(err) {
 		return nil
 	}
 	return err

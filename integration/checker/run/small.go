@@ -36,8 +36,8 @@ func (d dice) between(low, high time.Duration) time.Duration {
 var errLate = errors.New("time is up")
 
 func isViolation(err error) bool {
-	var found *check.Violation
-	return errors.As(err, &found)
+	_, ok := errors.AsType[*check.Violation](err)
+	return ok
 }
 
 // scan asks the primary for one value.

@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,10 +12,9 @@ import (
 // watch knows when the service may be gone: while the director or a fault has taken it down, and for a while behind a
 // fault that it may answer by giving up.
 type watch struct {
-	mu       sync.Mutex
-	down     int       // how many hold it down
-	excused  time.Time // until when an end of its own is excused
-	restarts int
+	mu      sync.Mutex
+	down    int       // how many hold it down
+	excused time.Time // until when an end of its own is excused
 }
 
 func (w *watch) takeDown() {
@@ -35,13 +33,6 @@ func (w *watch) excuse(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.excused = time.Now().Add(d)
-}
-
-// asked says whether somebody took the service down, and whether an end of its own is excused.
-func (w *watch) asked() (down, excused bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.down > 0, time.Now().Before(w.excused)
 }
 
 // supervise starts the service again when it gave up in an excused way, as a service manager would, and calls every other end of its own a violation.
@@ -80,8 +71,7 @@ func (r *run) gone(ctx context.Context) error {
 func retry(ctx context.Context, pause time.Duration, what func(context.Context) error) error {
 	for {
 		err := what(ctx)
-		var found *check.Violation
-		if err == nil || errors.As(err, &found) || ctx.Err() != nil {
+		if err == nil || isViolation(err) || ctx.Err() != nil {
 			return err
 		}
 		select {
