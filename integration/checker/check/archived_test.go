@@ -197,7 +197,7 @@ func (a *archived) load(t *testing.T, source string) {
 	for n := range 3 {
 		conn := connectTo(t, source)
 		sessions.Go(func() {
-			for i := range 60 {
+			for i := range 25 {
 				id := 1 + n + 3*(i%10)
 				statements := []string{
 					fmt.Sprintf("insert into s.keyed values (%d, 'x%d') on conflict (id) do update set a = excluded.a", id, i),
@@ -205,7 +205,7 @@ func (a *archived) load(t *testing.T, source string) {
 					fmt.Sprintf("delete from s.keyed where id = %d", id), "insert into private.hidden values (1)",
 					fmt.Sprintf(`update s."Fu.ll" set a = a + 1 where ctid = (select ctid from s."Fu.ll" where a = %d limit 1 for update skip locked)`, n),
 				}
-				if n == 0 && i == 30 {
+				if n == 0 && i == 12 {
 					statements = append(statements, `begin; truncate s."Fu.ll", s.keyed; insert into s.keyed values (1000, 'new'); commit; delete from s.keyed where id = 1000`)
 				}
 				for _, s := range statements {

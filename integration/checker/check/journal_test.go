@@ -30,7 +30,7 @@ func (a *archived) testJournal(t *testing.T) {
 			changes += len(tx.Changes)
 		}
 	}
-	if n := c.Counts(); n["transactions"] != published || n["changes"] != changes || published < 100 || n["checks"] != 1 {
+	if n := c.Counts(); n["transactions"] != published || n["changes"] != changes || published < 50 || n["checks"] != 1 {
 		t.Errorf("checked are %v, there are %d transactions with %d changes", n, published, changes)
 	}
 	if err := c.Check(t.Context(), a.confirmed); err != nil || c.Counts()["transactions"] != published {
