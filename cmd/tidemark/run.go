@@ -56,6 +56,10 @@ func (a *app) run(ctx context.Context, prepare bool, traceFile string) (err erro
 		}()
 	}
 	service, err := daemon.Open(ctx, cfg, opts)
+	if err != nil && ctx.Err() != nil {
+		log.Info("tidemark has stopped before it ran") // as it was told: nothing failed
+		return nil
+	}
 	if err != nil {
 		return err
 	}
