@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,10 +142,13 @@ func TestShapes(t *testing.T) {
 	})
 }
 
-// TestEnds compares the ends, xids and times of transactions with the WAL itself.
+// TestEnds compares the ends of transactions with the WAL itself, which version 14 cannot show in SQL.
 func TestEnds(t *testing.T) {
 	pgtest.Each(t, func(t *testing.T, major int) {
-		p := newProof(t, major, more, "create extension pg_walinspect schema public", "set search_path = pg_catalog, public")
+		p := newProof(t, major, more)
+		if major >= 15 {
+			p.exec(t, "create extension pg_walinspect schema public")
+		}
 		from := p.lsn(t)
 		for _, s := range []string{
 			"insert into public.plain (id) values (1)", "insert into tidemark.heartbeat values (1)", "insert into private.notes values (1)",
@@ -157,39 +161,42 @@ func TestEnds(t *testing.T) {
 		if err := p.timeline.Wait(t.Context(), to); err != nil {
 			t.Fatal(err)
 		}
-		rows, err := p.conn.Query(t.Context(), "select end_lsn::text from pg_get_wal_records_info($1::pg_lsn, $2::pg_lsn) where resource_manager = 'Transaction' and record_type like 'COMMIT%' order by end_lsn",
-			pgx.QueryExecModeExec, from.String(), to.String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ends, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			t.Fatal(err)
-		}
 		known := map[string]bool{}
-		for _, end := range ends {
+		for _, end := range p.commits(t, from, to) {
 			known[end] = true
 		}
 		var published []bool
 		for _, e := range p.timeline.Transactions(from, to) {
-			if !known[e.End.String()] {
-				t.Errorf("transaction %d ends at %s, where no commit record does: %v", e.XID, e.End, ends)
+			if !known[e.End.String()] && major >= 15 {
+				t.Errorf("transaction %d ends at %s, where no commit record does: %v", e.XID, e.End, known)
 			}
 			if age := time.Since(e.Commit); age < 0 || age > time.Minute {
 				t.Errorf("transaction %d was committed %v ago", e.XID, age)
 			}
 			published = append(published, e.Published)
 		}
-		if want := []bool{true, true, false, false, true, true}; len(published) != len(want) {
-			t.Errorf("there are %d transactions: %v", len(published), published)
-		} else {
-			for i := range want {
-				if published[i] != want[i] {
-					t.Errorf("transaction %d of the list is published: %v", i, published[i])
-				}
-			}
+		if want := []bool{true, true, false, false, true, true}; !slices.Equal(published, want) {
+			t.Errorf("they are published: %v, not %v", published, want)
 		}
 	})
+}
+
+// commits lists where commit records end.
+func (p *proof) commits(t *testing.T, from, to position.LSN) []string {
+	t.Helper()
+	if p.cluster.Major < 15 {
+		return nil
+	}
+	rows, err := p.conn.Query(t.Context(), "select end_lsn::text from public.pg_get_wal_records_info($1::pg_lsn, $2::pg_lsn) where resource_manager = 'Transaction' and record_type like 'COMMIT%'",
+		pgx.QueryExecModeExec, from.String(), to.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ends
 }
 
 func (p *proof) lsn(t *testing.T) position.LSN {
