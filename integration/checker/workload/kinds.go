@@ -45,7 +45,7 @@ func kinds() []kind {
 		ordinary("exception", 30, (*session).exception),
 		ordinary("message", 20, (*session).message),
 		ordinary("trim", 25, (*session).trim),
-		ordinary("prune ledger", 10, (*session).prune),
+		ordinary("prune ledger", 25, (*session).prune),
 		ordinary("truncate", 4, (*session).truncate),
 		ordinary("truncate group", 2, (*session).truncateGroup),
 		ordinary("truncate cascade", 1, (*session).truncateCascade),
@@ -74,7 +74,7 @@ func ordinary(name string, weight int, steps func(*session) []step) kind {
 	}}
 }
 
-// deck is what a session does first: its share of all kinds, so that a short load too does everything.
+// deck is what a session does first: its share of all kinds, each until it has committed once, so that a short load too does everything.
 func (s *session) deck() []kind {
 	var out []kind
 	for i, k := range s.load.kinds {
@@ -90,26 +90,27 @@ func (s *session) deck() []kind {
 	return out
 }
 
-// choose takes from the deck, and then by weight. A session that may do nothing of what is wanted does empty transactions.
-func (s *session) choose(deck *[]kind) kind {
+// choose takes from the deck now and then, as long as it lasts, and else by weight. A session that may do nothing of what is wanted
+// does empty transactions.
+func (s *session) choose(deck *[]kind) (k kind, dealt bool) {
 	if rest := *deck; len(rest) > 0 && s.r.IntN(3) == 0 {
 		*deck = rest[1:]
-		return rest[0]
+		return rest[0], true
 	}
 	total := 0
 	for _, k := range s.load.kinds {
 		total += s.weight(k)
 	}
 	if total == 0 {
-		return kind{name: "empty", run: (*session).empty}
+		return kind{name: "empty", run: (*session).empty}, false
 	}
 	n := s.r.IntN(total)
 	for _, k := range s.load.kinds {
 		if n -= s.weight(k); n < 0 {
-			return k
+			return k, false
 		}
 	}
-	return s.load.kinds[0] // not reached: n is below the sum of the weights
+	return s.load.kinds[0], false // not reached: n is below the sum of the weights
 }
 
 func (s *session) weight(k kind) int {

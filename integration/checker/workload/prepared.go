@@ -26,7 +26,7 @@ func (s *session) prepare(p plan) (gid string, err error) {
 		return gid, nil
 	case s.lost(): // it may be there: we look after the next connect
 		s.pending[gid] = tx
-		s.load.settle(tx, Unknown, code(err))
+		s.settle(tx, Unknown, code(err))
 		return "", s.unusual(err)
 	}
 	return "", s.abort(tx, err)
@@ -50,16 +50,16 @@ func (s *session) resolved(gid string, commit bool, err error) error {
 	tx := s.pending[gid]
 	if err != nil {
 		if s.lost() {
-			s.load.settle(tx, Unknown, code(err)) // it is looked for after the next connect
+			s.settle(tx, Unknown, code(err)) // it is looked for after the next connect
 			return s.unusual(err)
 		}
 		return explain(err)
 	}
 	delete(s.pending, gid)
 	if commit {
-		s.load.settle(tx, Acked, "")
+		s.settle(tx, Acked, "")
 	} else {
-		s.load.settle(tx, Aborted, "")
+		s.settle(tx, Aborted, "")
 	}
 	return nil
 }

@@ -32,10 +32,11 @@ type session struct {
 	conn    *pgconn.PgConn  // nil when there is none
 	seq     int64
 	pending map[string]transaction // prepared and not known to be resolved, by gid
+	acked   map[string]bool        // kinds that committed here
 }
 
 func newSession(l *Load, id int) *session {
-	return &session{load: l, id: id, r: rand.New(rand.NewPCG(l.cfg.Seed, uint64(int64(id)))), pending: map[string]transaction{}, cancel: func() {}}
+	return &session{load: l, id: id, r: rand.New(rand.NewPCG(l.cfg.Seed, uint64(int64(id)))), pending: map[string]transaction{}, acked: map[string]bool{}, cancel: func() {}}
 }
 
 // grace makes the context of statements. It is false when ctx has ended already.
@@ -67,8 +68,12 @@ func (s *session) run(ctx context.Context) error {
 		if s.load.gate.enter(ctx) != nil {
 			break
 		}
-		err := s.turn(ctx, s.choose(&deck))
+		k, dealt := s.choose(&deck)
+		err := s.turn(ctx, k)
 		s.load.gate.leave()
+		if dealt && !s.acked[k.name] { // once more, later
+			deck = append(deck, k)
+		}
 		if err != nil {
 			return err
 		}

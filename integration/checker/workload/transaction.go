@@ -86,12 +86,19 @@ func (s *session) do(p plan) error {
 	}
 	if p.rollback {
 		_, err := s.exec("rollback")
-		s.load.settle(tx, Aborted, code(err))
+		s.settle(tx, Aborted, code(err))
 		return s.unusual(err)
 	}
 	err := s.expect("commit", "COMMIT")
-	s.load.settle(tx, s.result(err), code(err))
+	s.settle(tx, s.result(err), code(err))
 	return s.unusual(err)
+}
+
+func (s *session) settle(tx transaction, result Result, sqlstate string) {
+	if result == Acked {
+		s.acked[tx.plan.kind] = true
+	}
+	s.load.settle(tx, result, sqlstate)
 }
 
 // result is what a client knows after the statement that decides.
@@ -128,7 +135,7 @@ func (s *session) abort(tx transaction, err error) error {
 			return explain(err)
 		}
 	}
-	s.load.settle(tx, Aborted, code(err))
+	s.settle(tx, Aborted, code(err))
 	return s.unusual(err)
 }
 

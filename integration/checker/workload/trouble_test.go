@@ -198,7 +198,7 @@ func TestReplay(t *testing.T) {
 			e.Time = time.Time{}
 			runs[i] = append(runs[i], e)
 		}})
-		until(t, l, "do something", committed(200))
+		until(t, l, "do something", committed(120))
 		if err := l.stop(); err != nil {
 			t.Fatal(err)
 		}
