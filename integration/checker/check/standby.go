@@ -65,7 +65,7 @@ func (s *Standby) Check(ctx context.Context) (position.LSN, error) {
 // canonical settings, under which text is the same on every server.
 var canonical = map[string]string{
 	"datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "3", "bytea_output": "hex", "timezone": "UTC",
-	"client_encoding": "UTF8", "search_path": "", "application_name": "checker",
+	"client_encoding": "UTF8", "search_path": "", "application_name": "checker", "jit": "off",
 }
 
 func closeConn(ctx context.Context, conn *pgx.Conn) {

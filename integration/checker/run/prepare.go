@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -48,7 +49,23 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	r.checks()
 	r.loadAndFaults()
-	return r.world.Service.Start(ctx)
+	if err := r.world.Service.Start(ctx); err != nil {
+		return err
+	}
+	return r.ready(ctx)
+}
+
+// ready waits for the service's first status. Before that there is no journal, and a source that is away ends the service.
+func (r *run) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, catchUp)
+	defer cancel()
+	return retry(ctx, 50*time.Millisecond, func(ctx context.Context) error {
+		s, err := r.world.Service.Status(ctx)
+		if err == nil && !s.Source.Connected {
+			err = fmt.Errorf("the service is not connected: %s", s.Source.Reason)
+		}
+		return err
+	})
 }
 
 func (r *run) must(ctx context.Context, args ...string) error {
