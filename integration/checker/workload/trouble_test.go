@@ -18,9 +18,9 @@ import (
 // until waits until the load has done what is asked for.
 func until(t *testing.T, l running, what string, done func(counts map[string]int) bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !done(l.Counts()); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !done(l.Counts()); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 15 s: %s: %v", what, l.Counts())
+			t.Fatalf("not within a minute: %s: %v", what, l.Counts())
 		}
 	}
 }
