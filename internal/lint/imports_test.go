@@ -117,7 +117,8 @@ func refuseImport(f file, target string, blackBox bool) string {
 		return "it has no layer"
 	}
 	if blackBox {
-		if to == "internal/position" || to == "internal/postgres" || strings.HasPrefix(target, "integration/") {
+		// The names of planted bugs are no stage.
+		if slices.Contains([]string{"internal/position", "internal/postgres", "internal/planted"}, to) || strings.HasPrefix(target, "integration/") {
 			return ""
 		}
 		return "integration starts the real binary and imports no stage"

@@ -24,7 +24,7 @@ import (
 	"tidemark/internal/position"
 	"tidemark/internal/postgres/pgtest"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // archived is a journal and an archive that the program itself made from a small history, and the history as test_decoding tells it.
@@ -33,16 +33,16 @@ type archived struct {
 	journal   string
 	archive   string
 	trace     string
-	history   []model.Transaction
+	history   []fold.Transaction
 	began     position.LSN // where the slot was made
 	covered   position.LSN // the archive's position as status gave it
 	confirmed position.LSN
 	end       position.LSN // of the reference log
 }
 
-var archivedTables = []model.Table{
-	{Schema: "s", Name: "keyed", Columns: []model.Column{{Name: "id", Type: "integer"}, {Name: "a", Type: "text"}}, Key: []int{0}},
-	{Schema: "s", Name: "Fu.ll", Columns: []model.Column{{Name: "a", Type: "integer"}}, Identity: model.Full},
+var archivedTables = []fold.Table{
+	{Schema: "s", Name: "keyed", Columns: []fold.Column{{Name: "id", Type: "integer"}, {Name: "a", Type: "text"}}, Key: []int{0}},
+	{Schema: "s", Name: "Fu.ll", Columns: []fold.Column{{Name: "a", Type: "integer"}}, Identity: fold.Full},
 }
 
 const archivedSchema = `create schema s; create table s.keyed (id int primary key, a text);
@@ -248,11 +248,11 @@ func (a *archived) wait(t *testing.T, lsn position.LSN) {
 var (
 	decodedRow   = regexp.MustCompile(`^table (.*?): (INSERT|UPDATE|DELETE|TRUNCATE):(.*)$`)
 	decodedValue = regexp.MustCompile(`(\w+)\[\w+\]:(?:'([^']*)'|(null)|(\S+))`)
-	decodedOps   = map[string]model.Op{"INSERT": model.Insert, "UPDATE": model.Update, "DELETE": model.Delete, "TRUNCATE": model.Truncate}
+	decodedOps   = map[string]fold.Op{"INSERT": fold.Insert, "UPDATE": fold.Update, "DELETE": fold.Delete, "TRUNCATE": fold.Truncate}
 )
 
 // reference reads the history.
-func reference(t *testing.T, conn *pgx.Conn) (out []model.Transaction) {
+func reference(t *testing.T, conn *pgx.Conn) (out []fold.Transaction) {
 	t.Helper()
 	rows, err := conn.Query(t.Context(), `select lsn::text, xid::text::bigint, data from pg_logical_slot_get_changes('reference_' || current_database(), null, null,
   'include-timestamp', 'on', 'skip-empty-xacts', 'off')`)
@@ -261,11 +261,11 @@ func reference(t *testing.T, conn *pgx.Conn) (out []model.Transaction) {
 	}
 	var lsn, data string
 	var xid uint32
-	var tx model.Transaction
+	var tx fold.Transaction
 	_, err = pgx.ForEachRow(rows, []any{&lsn, &xid, &data}, func() (err error) {
 		switch {
 		case strings.HasPrefix(data, "BEGIN"):
-			tx = model.Transaction{XID: xid}
+			tx = fold.Transaction{XID: xid}
 			return nil
 		case strings.HasPrefix(data, "COMMIT"):
 			if tx.End, err = position.ParseLSN(lsn); err != nil {
@@ -284,7 +284,7 @@ func reference(t *testing.T, conn *pgx.Conn) (out []model.Transaction) {
 	return out
 }
 
-func decoded(tx *model.Transaction, data string) {
+func decoded(tx *fold.Transaction, data string) {
 	m := decodedRow.FindStringSubmatch(data)
 	if m == nil || strings.HasPrefix(m[1], "private.") || m[1] == "tidemark.slot" { // they are not published
 		return
@@ -299,23 +299,23 @@ func decoded(tx *model.Transaction, data string) {
 	}
 }
 
-func decodedChange(table model.Table, op model.Op, text string) model.Change {
-	c := model.Change{Op: op, Table: table.String()}
+func decodedChange(table fold.Table, op fold.Op, text string) fold.Change {
+	c := fold.Change{Op: op, Table: table.String()}
 	before, after, both := strings.Cut(text, "new-tuple:")
-	if !both && op != model.Delete {
+	if !both && op != fold.Delete {
 		before, after = "", text
 	}
-	if op == model.Insert || op == model.Update {
+	if op == fold.Insert || op == fold.Update {
 		c.New, _ = decodedTuple(table, after)
 	}
-	if before != "" && op != model.Truncate {
+	if before != "" && op != fold.Truncate {
 		c.Old, c.OldSet = decodedTuple(table, before)
 	}
 	return c
 }
 
-func decodedTuple(table model.Table, text string) ([]model.Value, []bool) {
-	values, set := make([]model.Value, len(table.Columns)), make([]bool, len(table.Columns))
+func decodedTuple(table fold.Table, text string) ([]fold.Value, []bool) {
+	values, set := make([]fold.Value, len(table.Columns)), make([]bool, len(table.Columns))
 	for _, m := range decodedValue.FindAllStringSubmatch(text, -1) {
 		for i, col := range table.Columns {
 			if col.Name == m[1] {
@@ -330,15 +330,15 @@ func decodedTuple(table model.Table, text string) ([]model.Value, []bool) {
 }
 
 // timeline folds the history. change may bend a transaction and the sums behind it; false leaves it out.
-func (a *archived) timeline(t *testing.T, change func(tx *model.Transaction, sums map[string]model.Sum) bool) *model.Timeline {
+func (a *archived) timeline(t *testing.T, change func(tx *fold.Transaction, sums map[string]fold.Sum) bool) *fold.Timeline {
 	t.Helper()
-	l, state := model.NewTimeline(archivedTables), model.NewState(archivedTables)
+	l, state := fold.NewTimeline(archivedTables), fold.NewState(archivedTables)
 	for _, tx := range a.history {
 		touched, err := state.Apply(tx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sums := map[string]model.Sum{}
+		sums := map[string]fold.Sum{}
 		for _, table := range touched {
 			sums[table] = state.Sum(table)
 		}
@@ -353,8 +353,8 @@ func (a *archived) timeline(t *testing.T, change func(tx *model.Transaction, sum
 	return l
 }
 
-func digestTables(ctx context.Context, tx pgx.Tx, tables []model.Table) (map[string]model.Sum, error) {
-	out := map[string]model.Sum{}
+func digestTables(ctx context.Context, tx pgx.Tx, tables []fold.Table) (map[string]fold.Sum, error) {
+	out := map[string]fold.Sum{}
 	for _, table := range tables {
 		state, err := readTable(ctx, tx, table)
 		if err != nil {
@@ -365,7 +365,7 @@ func digestTables(ctx context.Context, tx pgx.Tx, tables []model.Table) (map[str
 	return out, nil
 }
 
-func readRows(ctx context.Context, tx pgx.Tx, table model.Table) (map[string]uint64, error) {
+func readRows(ctx context.Context, tx pgx.Tx, table fold.Table) (map[string]uint64, error) {
 	state, err := readTable(ctx, tx, table)
 	if err != nil {
 		return nil, err

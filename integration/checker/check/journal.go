@@ -9,7 +9,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 const journalCheck = "journal"
@@ -18,7 +18,7 @@ const journalCheck = "journal"
 type Journal struct {
 	Command  Command
 	Dir      string // of the journal
-	Timeline *model.Timeline
+	Timeline *fold.Timeline
 	// Whole reads everything at each check; otherwise a check begins where the one before ended, and only checksums are verified before.
 	Whole bool
 	Log   *slog.Logger

@@ -10,7 +10,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // dumpedRow is what we read of a line of `journal dump --format json`.
@@ -93,7 +93,7 @@ func (c *Journal) match(have []dumpedTransaction, from, end position.LSN) error 
 }
 
 // same compares a transaction of the journal with the timeline's.
-func (c *Journal) same(tx dumpedTransaction, want model.Entry) error {
+func (c *Journal) same(tx dumpedTransaction, want fold.Entry) error {
 	counts := map[counted]int{}
 	for _, n := range want.Counts {
 		counts[counted{n.Table, n.Op.String()}] += n.N

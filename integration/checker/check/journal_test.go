@@ -11,7 +11,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 func (a *archived) check(t *testing.T) *Journal {
@@ -53,33 +53,33 @@ func (a *archived) testJournal(t *testing.T) {
 }
 
 func (a *archived) testWrongJournals(t *testing.T) {
-	var middle model.Transaction
+	var middle fold.Transaction
 	for _, tx := range a.history[:len(a.history)/2] {
 		if len(tx.Changes) > 0 {
 			middle = tx
 		}
 	}
-	for want, change := range map[string]func(tx *model.Transaction) bool{
-		"is not in the reference log, or not published": func(tx *model.Transaction) bool { return false },
-		"not in the reference log, or not published":    func(tx *model.Transaction) bool { tx.Published = false; return true },
-		"its xid is":      func(tx *model.Transaction) bool { tx.XID++; return true },
-		"it committed at": func(tx *model.Transaction) bool { tx.Commit = tx.Commit.Add(1000); return true },
-		"came, the reference log says 1": func(tx *model.Transaction) bool {
-			tx.Changes = []model.Change{{Op: model.Truncate, Table: "s.keyed"}}
+	for want, change := range map[string]func(tx *fold.Transaction) bool{
+		"is not in the reference log, or not published": func(tx *fold.Transaction) bool { return false },
+		"not in the reference log, or not published":    func(tx *fold.Transaction) bool { tx.Published = false; return true },
+		"its xid is":      func(tx *fold.Transaction) bool { tx.XID++; return true },
+		"it committed at": func(tx *fold.Transaction) bool { tx.Commit = tx.Commit.Add(1000); return true },
+		"came, the reference log says 1": func(tx *fold.Transaction) bool {
+			tx.Changes = []fold.Change{{Op: fold.Truncate, Table: "s.keyed"}}
 			return true
 		},
-		fmt.Sprintf("transaction %s (xid", middle.End-1):      func(tx *model.Transaction) bool { tx.End--; return true },
-		fmt.Sprintf("(xid %d) is not in the ref", middle.XID): func(tx *model.Transaction) bool { tx.End++; return true },
+		fmt.Sprintf("transaction %s (xid", middle.End-1):      func(tx *fold.Transaction) bool { tx.End--; return true },
+		fmt.Sprintf("(xid %d) is not in the ref", middle.XID): func(tx *fold.Transaction) bool { tx.End++; return true },
 	} {
 		c := a.check(t)
-		c.Timeline = a.timeline(t, func(tx *model.Transaction, _ map[string]model.Sum) bool { return tx.End != middle.End || change(tx) })
+		c.Timeline = a.timeline(t, func(tx *fold.Transaction, _ map[string]fold.Sum) bool { return tx.End != middle.End || change(tx) })
 		if err := c.Check(t.Context(), a.confirmed); !violates(err, want) {
 			t.Errorf("want %q: %v", want, err)
 		}
 	}
 	c := a.check(t)
-	c.Timeline = model.NewTimeline(archivedTables)
-	if err := c.Timeline.Add(model.Transaction{End: 1, Changes: middle.Changes}, nil); err != nil {
+	c.Timeline = fold.NewTimeline(archivedTables)
+	if err := c.Timeline.Add(fold.Transaction{End: 1, Changes: middle.Changes}, nil); err != nil {
 		t.Fatal(err)
 	}
 	c.Timeline.Cover(a.end)

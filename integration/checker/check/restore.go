@@ -14,7 +14,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 const restoreCheck = "restore"
@@ -29,13 +29,13 @@ type Restore struct {
 	Command    Command
 	ArchiveURL string
 	AdminURL   string // any database of the scratch server, as a superuser; databases are made beside it
-	Tables     []model.Table
-	Timeline   *model.Timeline
+	Tables     []fold.Table
+	Timeline   *fold.Timeline
 	Truth      Truth // may be nil: no keys in a Violation
 
 	// Digest and Rows are as in Standby.
-	Digest func(ctx context.Context, tx pgx.Tx, tables []model.Table) (map[string]model.Sum, error)
-	Rows   func(ctx context.Context, tx pgx.Tx, table model.Table) (map[string]uint64, error)
+	Digest func(ctx context.Context, tx pgx.Tx, tables []fold.Table) (map[string]fold.Sum, error)
+	Rows   func(ctx context.Context, tx pgx.Tx, table fold.Table) (map[string]uint64, error)
 
 	// Healthy says that the archive and the scratch server can be reached, as far as the caller knows; nil means always. A command that
 	// fails is a Violation only if it fails twice while both can be reached.
@@ -106,7 +106,7 @@ type job struct {
 // outcome is what a restore made; without sums it was refused, rightly.
 type outcome struct {
 	at   position.LSN
-	sums map[string]model.Sum
+	sums map[string]fold.Sum
 }
 
 // errFailed says that the command failed otherwise than by a refusal, or refused what it must not refuse.

@@ -5,7 +5,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // target is a moment to restore to: an LSN, a time, or the end of the archive when both are zero.
@@ -113,7 +113,7 @@ func (r *Restore) target(kind string, l listing, covered position.LSN) target {
 }
 
 // window returns some consecutive transactions, from a place chosen by LSN.
-func (r *Restore) window(from, to position.LSN, kind string) []model.Entry {
+func (r *Restore) window(from, to position.LSN, kind string) []fold.Entry {
 	if to <= from {
 		return nil
 	}
@@ -132,7 +132,7 @@ func (r *Restore) window(from, to position.LSN, kind string) []model.Entry {
 }
 
 // among makes a target at some transaction of a list.
-func (r *Restore) among(kind string, list []model.Entry, zone *time.Location) target {
+func (r *Restore) among(kind string, list []fold.Entry, zone *time.Location) target {
 	if len(list) == 0 {
 		return target{kind: kindLatest}
 	}
@@ -172,7 +172,7 @@ func (r *Restore) among(kind string, list []model.Entry, zone *time.Location) ta
 // inversion is a transaction that committed early behind one that committed late.
 type inversion struct{ early, late time.Time }
 
-func inversions(list []model.Entry) (out []inversion) {
+func inversions(list []fold.Entry) (out []inversion) {
 	var latest time.Time
 	for _, e := range list {
 		if !e.Published {
@@ -186,7 +186,7 @@ func inversions(list []model.Entry) (out []inversion) {
 	return out
 }
 
-func ties(list []model.Entry) (out []time.Time) {
+func ties(list []fold.Entry) (out []time.Time) {
 	var before time.Time
 	for _, e := range list {
 		if !e.Published {

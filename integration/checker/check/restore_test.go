@@ -11,7 +11,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // TestArchived makes an archive and a journal with the program itself, and then bends what they are compared with.
@@ -62,7 +62,7 @@ func (a *archived) testRestore(t *testing.T) {
 }
 
 // middle is a transaction between the two bases that changes s.keyed.
-func (a *archived) middle(t *testing.T, l listing) model.Transaction {
+func (a *archived) middle(t *testing.T, l listing) fold.Transaction {
 	t.Helper()
 	for i, tx := range slices.Backward(a.history) {
 		// Behind it, and at its own commit time, must be others.
@@ -71,7 +71,7 @@ func (a *archived) middle(t *testing.T, l listing) model.Transaction {
 		}
 	}
 	t.Fatal("there is no transaction between the bases")
-	return model.Transaction{}
+	return fold.Transaction{}
 }
 
 // says replaces what the program prints, without running it.
@@ -95,33 +95,33 @@ func (a *archived) testWrongRestores(t *testing.T) {
 	middle := a.middle(t, l)
 	byLSN, byTime := target{kind: kindEnd, lsn: middle.End}, target{kind: kindTime, time: middle.Commit, zone: time.UTC}
 	below, beyond := target{kind: kindBelow, lsn: l.Bases[0].LSN - 1}, target{kind: kindBeyond, lsn: l.top() + 1<<30}
-	bend := func(change func(tx *model.Transaction, sums map[string]model.Sum)) *model.Timeline {
-		return a.timeline(t, func(tx *model.Transaction, sums map[string]model.Sum) bool {
+	bend := func(change func(tx *fold.Transaction, sums map[string]fold.Sum)) *fold.Timeline {
+		return a.timeline(t, func(tx *fold.Transaction, sums map[string]fold.Sum) bool {
 			if tx.End == middle.End {
 				change(tx, sums)
 			}
 			return tx.XID != 0
 		})
 	}
-	later := func(d time.Duration) *model.Timeline {
-		return bend(func(tx *model.Transaction, _ map[string]model.Sum) { tx.Commit = tx.Commit.Add(d) })
+	later := func(d time.Duration) *fold.Timeline {
+		return bend(func(tx *fold.Transaction, _ map[string]fold.Sum) { tx.Commit = tx.Commit.Add(d) })
 	}
 	const same = ""
 	atMiddle, atEnd := a.restored(t, r, byLSN), a.restored(t, r, target{kind: kindLatest})
 	for name, c := range map[string]struct {
 		target   target
-		timeline *model.Timeline
+		timeline *fold.Timeline
 		made     restored
 		want     string
 	}{
 		"right":            {byLSN, nil, atMiddle, same},
 		"right by time":    {byTime, nil, atMiddle, same},
 		"right to the end": {target{kind: kindLatest}, nil, atEnd, same},
-		"other rows": {byLSN, bend(func(_ *model.Transaction, sums map[string]model.Sum) {
-			sums["s.keyed"] = model.Sum{Rows: sums["s.keyed"].Rows, Hash: sums["s.keyed"].Hash + 1}
+		"other rows": {byLSN, bend(func(_ *fold.Transaction, sums map[string]fold.Sum) {
+			sums["s.keyed"] = fold.Sum{Rows: sums["s.keyed"].Rows, Hash: sums["s.keyed"].Hash + 1}
 		}), atMiddle, "rows with other contents"},
-		"one transaction too many": {byLSN, bend(func(tx *model.Transaction, _ map[string]model.Sum) { tx.XID = 0 }), atMiddle, "transactions, there are"},
-		"one change too few":       {byLSN, bend(func(tx *model.Transaction, _ map[string]model.Sum) { tx.Changes = append(tx.Changes, tx.Changes[0]) }), atMiddle, "changes, there are"},
+		"one transaction too many": {byLSN, bend(func(tx *fold.Transaction, _ map[string]fold.Sum) { tx.XID = 0 }), atMiddle, "transactions, there are"},
+		"one change too few":       {byLSN, bend(func(tx *fold.Transaction, _ map[string]fold.Sum) { tx.Changes = append(tx.Changes, tx.Changes[0]) }), atMiddle, "changes, there are"},
 		"too much":                 {byTime, later(time.Hour), atMiddle, "does not belong to it"},
 		"clock":                    {byTime, later(-time.Hour), atMiddle, "inversions of commit times"},
 		"another target":           {byLSN, nil, atEnd, "behind the target"},
@@ -201,7 +201,7 @@ func (a *archived) testDamage(t *testing.T, r *Restore, j job, made restored) {
 
 func (a *archived) truth() Truth {
 	return func(table string, at position.LSN) (map[string]uint64, error) {
-		state := model.NewState(archivedTables)
+		state := fold.NewState(archivedTables)
 		for _, tx := range a.history {
 			if tx.End <= at {
 				if _, err := state.Apply(tx); err != nil {
@@ -272,10 +272,10 @@ func (a *archived) testUnreachable(t *testing.T) {
 
 // TestPick: every kind of target is chosen, and what is chosen has its form.
 func TestPick(t *testing.T) {
-	l := model.NewTimeline(standbyTables)
+	l := fold.NewTimeline(standbyTables)
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for i := range 1000 {
-		tx := model.Transaction{End: position.LSN(1000 + 100*i), Published: i%3 > 0, Commit: at.Add(time.Duration(i/2*2-i%7/6*5) * time.Millisecond)}
+		tx := fold.Transaction{End: position.LSN(1000 + 100*i), Published: i%3 > 0, Commit: at.Add(time.Duration(i/2*2-i%7/6*5) * time.Millisecond)}
 		if err := l.Add(tx, nil); err != nil {
 			t.Fatal(err)
 		}

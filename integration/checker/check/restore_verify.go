@@ -14,7 +14,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // report is what `restore --json` says.
@@ -28,7 +28,7 @@ type report struct {
 }
 
 // verify compares a restored database with the timeline.
-func (r *Restore) verify(ctx context.Context, j job, db database, stdout string) (position.LSN, map[string]model.Sum, error) {
+func (r *Restore) verify(ctx context.Context, j job, db database, stdout string) (position.LSN, map[string]fold.Sum, error) {
 	var said report
 	if err := json.Unmarshal([]byte(stdout), &said); err != nil {
 		return 0, nil, Violated(restoreCheck, j.covered, "restore to %s: what it printed is no report: %v", j.target, err)
@@ -99,7 +99,7 @@ func (r *Restore) place(ctx context.Context, j job, said report) (string, error)
 	return "", nil
 }
 
-func firstPublished(entries []model.Entry) *model.Entry {
+func firstPublished(entries []fold.Entry) *fold.Entry {
 	for i := range entries {
 		if entries[i].Published {
 			return &entries[i]
@@ -116,7 +116,7 @@ func (r *Restore) reported(said report) string {
 	}
 	var transactions, changes, inversions int64
 	var latest time.Time
-	var last *model.Entry
+	var last *fold.Entry
 	list := r.Timeline.Transactions(said.Base, max(said.Base, said.LSN))
 	for i, e := range list {
 		if !e.Published {
@@ -145,7 +145,7 @@ func (r *Restore) reported(said report) string {
 }
 
 // contents compares progress row and tables, and returns the tables' sums.
-func (r *Restore) contents(ctx context.Context, db database, said report) (map[string]model.Sum, error) {
+func (r *Restore) contents(ctx context.Context, db database, said report) (map[string]fold.Sum, error) {
 	conn, err := db.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -162,9 +162,9 @@ func (r *Restore) contents(ctx context.Context, db database, said report) (map[s
 	if at.lsn != said.LSN {
 		return nil, Violated(restoreCheck, said.LSN, "the progress row is at %s", at.lsn)
 	}
-	var sums map[string]model.Sum
+	var sums map[string]fold.Sum
 	s := &Standby{Tables: r.Tables, Timeline: r.Timeline, Truth: r.Truth, Rows: r.Rows}
-	s.Digest = func(ctx context.Context, tx pgx.Tx, tables []model.Table) (_ map[string]model.Sum, err error) {
+	s.Digest = func(ctx context.Context, tx pgx.Tx, tables []fold.Table) (_ map[string]fold.Sum, err error) {
 		sums, err = r.Digest(ctx, tx, tables)
 		return sums, err
 	}

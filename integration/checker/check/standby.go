@@ -13,7 +13,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 const standbyCheck = "standby"
@@ -21,13 +21,13 @@ const standbyCheck = "standby"
 // Standby compares a standby with the timeline at the position that its own progress row gives. It is for one goroutine.
 type Standby struct {
 	URL      string // of the server itself, not of a proxy
-	Tables   []model.Table
-	Timeline *model.Timeline
+	Tables   []fold.Table
+	Timeline *fold.Timeline
 	Truth    Truth // may be nil: no keys in a Violation
 
-	// Digest gives the tables' sums and Rows a table's rows as model.State.Rows does, both in the snapshot of the transaction given (package oracle).
-	Digest func(ctx context.Context, tx pgx.Tx, tables []model.Table) (map[string]model.Sum, error)
-	Rows   func(ctx context.Context, tx pgx.Tx, table model.Table) (map[string]uint64, error)
+	// Digest gives the tables' sums and Rows a table's rows as fold.State.Rows does, both in the snapshot of the transaction given (package oracle).
+	Digest func(ctx context.Context, tx pgx.Tx, tables []fold.Table) (map[string]fold.Sum, error)
+	Rows   func(ctx context.Context, tx pgx.Tx, table fold.Table) (map[string]uint64, error)
 
 	last position.LSN // where the standby was at the check before
 }
@@ -124,7 +124,7 @@ func (s *Standby) lock(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-func identifier(t model.Table) string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }
+func identifier(t fold.Table) string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }
 
 func readProgress(ctx context.Context, tx pgx.Tx) (progress, error) {
 	var at progress

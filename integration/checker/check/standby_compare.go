@@ -8,7 +8,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // compare compares place, time and every table with the timeline.
@@ -71,7 +71,7 @@ func (s *Standby) generated(ctx context.Context, tx pgx.Tx, at position.LSN) err
 		return fmt.Errorf("list generated columns: %w", err)
 	}
 	for _, g := range list {
-		t := model.Table{Schema: g.schema, Name: g.table}
+		t := fold.Table{Schema: g.schema, Name: g.table}
 		var n int
 		query := fmt.Sprintf("select count(*) from only %s where (%s)::text is distinct from (%s)::text", identifier(t), pgx.Identifier{g.column}.Sanitize(), g.expression)
 		if err := tx.QueryRow(ctx, query).Scan(&n); err != nil {

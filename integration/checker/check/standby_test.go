@@ -14,12 +14,12 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
-var standbyTables = []model.Table{
-	{Schema: "s", Name: "keyed", Columns: []model.Column{{Name: "id", Type: "integer"}, {Name: "a", Type: "text"}}, Key: []int{0}},
-	{Schema: "s", Name: "Fu.ll", Columns: []model.Column{{Name: "a", Type: "boolean"}}, Identity: model.Full},
+var standbyTables = []fold.Table{
+	{Schema: "s", Name: "keyed", Columns: []fold.Column{{Name: "id", Type: "integer"}, {Name: "a", Type: "text"}}, Key: []int{0}},
+	{Schema: "s", Name: "Fu.ll", Columns: []fold.Column{{Name: "a", Type: "boolean"}}, Identity: fold.Full},
 }
 
 const standbySchema = `create schema s;
@@ -31,17 +31,17 @@ create table tidemark.progress (stream text primary key, end_lsn pg_lsn not null
 insert into tidemark.progress (stream, end_lsn) values ('73/app', '0/50');`
 
 // standbyHistory is what the reference log says.
-func standbyHistory(t *testing.T) (*model.Timeline, Truth) {
+func standbyHistory(t *testing.T) (*fold.Timeline, Truth) {
 	t.Helper()
-	l := model.NewTimeline(standbyTables)
-	txs := []model.Transaction{
-		{End: 0x100, Changes: []model.Change{
-			{Op: model.Insert, Table: "s.keyed", New: []model.Value{v("1"), v("x")}}, {Op: model.Insert, Table: "s.keyed", New: []model.Value{v("2"), nil}},
-			{Op: model.Insert, Table: "s.Fu.ll", New: []model.Value{v("t")}}, {Op: model.Insert, Table: "s.Fu.ll", New: []model.Value{v("t")}}}},
-		{End: 0x200, Changes: []model.Change{{Op: model.Truncate, Table: "s.keyed"}, {Op: model.Insert, Table: "s.keyed", New: []model.Value{v("3"), v("y")}}}},
+	l := fold.NewTimeline(standbyTables)
+	txs := []fold.Transaction{
+		{End: 0x100, Changes: []fold.Change{
+			{Op: fold.Insert, Table: "s.keyed", New: []fold.Value{v("1"), v("x")}}, {Op: fold.Insert, Table: "s.keyed", New: []fold.Value{v("2"), nil}},
+			{Op: fold.Insert, Table: "s.Fu.ll", New: []fold.Value{v("t")}}, {Op: fold.Insert, Table: "s.Fu.ll", New: []fold.Value{v("t")}}}},
+		{End: 0x200, Changes: []fold.Change{{Op: fold.Truncate, Table: "s.keyed"}, {Op: fold.Insert, Table: "s.keyed", New: []fold.Value{v("3"), v("y")}}}},
 	}
-	fold := func(to position.LSN, each func(tx model.Transaction, sums map[string]model.Sum) error) (*model.State, error) {
-		state := model.NewState(standbyTables)
+	replay := func(to position.LSN, each func(tx fold.Transaction, sums map[string]fold.Sum) error) (*fold.State, error) {
+		state := fold.NewState(standbyTables)
 		for _, tx := range txs {
 			if tx.End > to {
 				break
@@ -51,7 +51,7 @@ func standbyHistory(t *testing.T) (*model.Timeline, Truth) {
 			if err != nil {
 				return nil, err
 			}
-			sums := map[string]model.Sum{}
+			sums := map[string]fold.Sum{}
 			for _, table := range touched {
 				sums[table] = state.Sum(table)
 			}
@@ -61,12 +61,12 @@ func standbyHistory(t *testing.T) (*model.Timeline, Truth) {
 		}
 		return state, nil
 	}
-	if _, err := fold(0x1000, l.Add); err != nil {
+	if _, err := replay(0x1000, l.Add); err != nil {
 		t.Fatal(err)
 	}
 	l.Cover(0x1000)
 	return l, func(table string, at position.LSN) (map[string]uint64, error) {
-		state, err := fold(at, func(model.Transaction, map[string]model.Sum) error { return nil })
+		state, err := replay(at, func(fold.Transaction, map[string]fold.Sum) error { return nil })
 		if err != nil {
 			return nil, err
 		}
@@ -74,8 +74,8 @@ func standbyHistory(t *testing.T) (*model.Timeline, Truth) {
 	}
 }
 
-func readTable(ctx context.Context, tx pgx.Tx, t model.Table) (*model.State, error) {
-	state := model.NewState([]model.Table{t})
+func readTable(ctx context.Context, tx pgx.Tx, t fold.Table) (*fold.State, error) {
+	state := fold.NewState([]fold.Table{t})
 	list := make([]string, len(t.Columns))
 	for i, c := range t.Columns {
 		name := pgx.Identifier{c.Name}.Sanitize()
@@ -90,7 +90,7 @@ func readTable(ctx context.Context, tx pgx.Tx, t model.Table) (*model.State, err
 		return nil, err
 	}
 	for _, values := range all {
-		if _, err := state.Apply(model.Transaction{Changes: []model.Change{{Op: model.Insert, Table: t.String(), New: values}}}); err != nil {
+		if _, err := state.Apply(fold.Transaction{Changes: []fold.Change{{Op: fold.Insert, Table: t.String(), New: values}}}); err != nil {
 			return nil, err
 		}
 	}
@@ -101,8 +101,8 @@ func newStandby(t *testing.T) (*Standby, *pgx.Conn) {
 	t.Helper()
 	s := &Standby{URL: pgtest.Database(t, 0), Tables: standbyTables}
 	s.Timeline, s.Truth = standbyHistory(t)
-	s.Digest = func(ctx context.Context, tx pgx.Tx, tables []model.Table) (map[string]model.Sum, error) {
-		out := map[string]model.Sum{}
+	s.Digest = func(ctx context.Context, tx pgx.Tx, tables []fold.Table) (map[string]fold.Sum, error) {
+		out := map[string]fold.Sum{}
 		for _, table := range tables {
 			state, err := readTable(ctx, tx, table)
 			if err != nil {
@@ -112,7 +112,7 @@ func newStandby(t *testing.T) (*Standby, *pgx.Conn) {
 		}
 		return out, nil
 	}
-	s.Rows = func(ctx context.Context, tx pgx.Tx, table model.Table) (map[string]uint64, error) {
+	s.Rows = func(ctx context.Context, tx pgx.Tx, table fold.Table) (map[string]uint64, error) {
 		state, err := readTable(ctx, tx, table)
 		if err != nil {
 			return nil, err

@@ -9,7 +9,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 const streamCheck = "stream"
@@ -18,9 +18,9 @@ const streamCheck = "stream"
 type StreamConfig struct {
 	URL      string // of the NATS server itself, not of a proxy
 	Name     string // of the stream
-	Tables   []model.Table
-	Bases    map[string]string // base types of domains, both as in model.Column.Type; needed only for domains over json, jsonb and bytea
-	Timeline *model.Timeline
+	Tables   []fold.Table
+	Bases    map[string]string // base types of domains, both as in fold.Column.Type; needed only for domains over json, jsonb and bytea
+	Timeline *fold.Timeline
 	Truth    Truth // may be nil: no keys in a Violation
 	Log      *slog.Logger
 }
@@ -29,7 +29,7 @@ type StreamConfig struct {
 // transaction. Run is for one goroutine; the other methods are for any, at any time.
 type Stream struct {
 	cfg    StreamConfig
-	fold   *model.State
+	fold   *fold.State
 	shapes map[string]*shape
 
 	prefix, database, system string // what all messages share; the first one says
@@ -48,7 +48,7 @@ type Stream struct {
 // NewStream begins with empty tables at the beginning of the stream.
 func NewStream(cfg StreamConfig) *Stream {
 	return &Stream{
-		cfg: cfg, fold: model.NewState(cfg.Tables), shapes: shapesOf(cfg.Tables, cfg.Bases),
+		cfg: cfg, fold: fold.NewState(cfg.Tables), shapes: shapesOf(cfg.Tables, cfg.Bases),
 		counts: map[string]int{}, moved: make(chan struct{}),
 	}
 }
@@ -91,7 +91,7 @@ func (s *Stream) Wait(ctx context.Context, lsn position.LSN) error {
 }
 
 // firstChange returns the first transaction that changes a table.
-func firstChange(entries []model.Entry) *model.Entry {
+func firstChange(entries []fold.Entry) *fold.Entry {
 	for i := range entries {
 		if len(entries[i].Counts) > 0 {
 			return &entries[i]

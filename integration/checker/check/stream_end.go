@@ -8,7 +8,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // end takes an end marker: what came since the one before must be exactly what the timeline says. An idle marker stands for a
@@ -85,7 +85,7 @@ func unequal(have, want map[counted]int, who string) string {
 func (s *Stream) reference(d *document) string {
 	at, frontier := d.Position.LSN, d.Rows == 0 && d.XID == 0
 	passed := s.cfg.Timeline.Transactions(s.Reached(), at)
-	var here *model.Entry
+	var here *fold.Entry
 	if n := len(passed); n > 0 && passed[n-1].End == at {
 		here, passed = &passed[n-1], passed[:n-1]
 	}
@@ -121,7 +121,7 @@ func (s *Stream) reference(d *document) string {
 
 // apply folds the transaction and compares the tables that it touched.
 func (s *Stream) apply(at position.LSN) string {
-	tx := model.Transaction{End: at}
+	tx := fold.Transaction{End: at}
 	for _, r := range s.open {
 		tx.Changes = append(tx.Changes, r.change)
 	}
@@ -143,7 +143,7 @@ func (s *Stream) apply(at position.LSN) string {
 }
 
 // unlike says how two sums differ.
-func unlike(have, want model.Sum) string {
+func unlike(have, want fold.Sum) string {
 	if have.Rows != want.Rows {
 		return fmt.Sprintf("%d rows instead of %d", have.Rows, want.Rows)
 	}

@@ -10,16 +10,16 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
-func v(s string) model.Value { return &s }
+func v(s string) fold.Value { return &s }
 
-var historyTables = []model.Table{
-	{Schema: "s", Name: "keyed", Columns: []model.Column{{Name: "a", Type: "text"}, {Name: "id", Type: "integer"}, {Name: "n", Type: "numeric"}}, Key: []int{1}},
-	{Schema: "s", Name: "full", Columns: []model.Column{{Name: "a", Type: "text"}, {Name: "b", Type: "jsonb"}}, Identity: model.Full},
-	{Schema: "Mix.ed", Name: "It ems", Columns: []model.Column{{Name: "k", Type: "bigint"}, {Name: "b", Type: "bytea"}, {Name: "o\"k", Type: "boolean"}}, Key: []int{0}},
-	{Schema: "s", Name: "fullkeyed", Columns: []model.Column{{Name: "id", Type: "integer"}, {Name: "a", Type: "public.blob"}}, Key: []int{0}},
+var historyTables = []fold.Table{
+	{Schema: "s", Name: "keyed", Columns: []fold.Column{{Name: "a", Type: "text"}, {Name: "id", Type: "integer"}, {Name: "n", Type: "numeric"}}, Key: []int{1}},
+	{Schema: "s", Name: "full", Columns: []fold.Column{{Name: "a", Type: "text"}, {Name: "b", Type: "jsonb"}}, Identity: fold.Full},
+	{Schema: "Mix.ed", Name: "It ems", Columns: []fold.Column{{Name: "k", Type: "bigint"}, {Name: "b", Type: "bytea"}, {Name: "o\"k", Type: "boolean"}}, Key: []int{0}},
+	{Schema: "s", Name: "fullkeyed", Columns: []fold.Column{{Name: "id", Type: "integer"}, {Name: "a", Type: "public.blob"}}, Key: []int{0}},
 }
 
 const historyEnd position.LSN = 0x600
@@ -27,38 +27,38 @@ const historyEnd position.LSN = 0x600
 var historyTime = time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
 
 // timeline is what the reference log says of the history: values as PostgreSQL's text.
-func timeline(t *testing.T) *model.Timeline {
+func timeline(t *testing.T) *fold.Timeline {
 	t.Helper()
-	l, state := model.NewTimeline(historyTables), model.NewState(historyTables)
+	l, state := fold.NewTimeline(historyTables), fold.NewState(historyTables)
 	known := []bool{false, true, false}
-	for _, tx := range []model.Transaction{
-		{End: 0x100, XID: 10, Published: true, Changes: []model.Change{
-			{Op: model.Insert, Table: "s.keyed", New: []model.Value{v("long"), v("1"), v("1.50")}},
-			{Op: model.Insert, Table: "s.keyed", New: []model.Value{nil, v("2"), v("NaN")}},
+	for _, tx := range []fold.Transaction{
+		{End: 0x100, XID: 10, Published: true, Changes: []fold.Change{
+			{Op: fold.Insert, Table: "s.keyed", New: []fold.Value{v("long"), v("1"), v("1.50")}},
+			{Op: fold.Insert, Table: "s.keyed", New: []fold.Value{nil, v("2"), v("NaN")}},
 		}},
-		{End: 0x200, XID: 11, Published: true, Changes: []model.Change{
-			{Op: model.Update, Table: "s.keyed", Old: []model.Value{nil, v("1"), nil}, OldSet: known, New: []model.Value{nil, v("3"), v("2")}, Unchanged: []bool{true, false, false}},
-			{Op: model.Insert, Table: "s.full", New: []model.Value{v("x\ty"), v(`{"a": 1, "b": [1, 2]}`)}},
-			{Op: model.Insert, Table: "s.full", New: []model.Value{v("x\ty"), v(`{"a": 1, "b": [1, 2]}`)}},
-			{Op: model.Update, Table: "s.full", Old: []model.Value{v("x\ty"), v(`{"a": 1, "b": [1, 2]}`)}, OldSet: []bool{true, true}, New: []model.Value{nil, nil}},
+		{End: 0x200, XID: 11, Published: true, Changes: []fold.Change{
+			{Op: fold.Update, Table: "s.keyed", Old: []fold.Value{nil, v("1"), nil}, OldSet: known, New: []fold.Value{nil, v("3"), v("2")}, Unchanged: []bool{true, false, false}},
+			{Op: fold.Insert, Table: "s.full", New: []fold.Value{v("x\ty"), v(`{"a": 1, "b": [1, 2]}`)}},
+			{Op: fold.Insert, Table: "s.full", New: []fold.Value{v("x\ty"), v(`{"a": 1, "b": [1, 2]}`)}},
+			{Op: fold.Update, Table: "s.full", Old: []fold.Value{v("x\ty"), v(`{"a": 1, "b": [1, 2]}`)}, OldSet: []bool{true, true}, New: []fold.Value{nil, nil}},
 		}},
 		{End: 0x280, XID: 12},                  // unpublished
 		{End: 0x300, XID: 13, Published: true}, // the heartbeat
-		{End: 0x400, XID: 14, Published: true, Changes: []model.Change{
-			{Op: model.Insert, Table: "Mix.ed.It ems", New: []model.Value{v("9007199254740993"), v(`\x00ff`), v("t")}},
-			{Op: model.Delete, Table: "s.keyed", Old: []model.Value{nil, v("2"), nil}, OldSet: known},
-			{Op: model.Insert, Table: "s.fullkeyed", New: []model.Value{v("1"), v(`\x00ff`)}},
-			{Op: model.Update, Table: "s.fullkeyed", Old: []model.Value{v("1"), v(`\x00ff`)}, OldSet: []bool{true, true}, New: []model.Value{v("2"), nil}},
+		{End: 0x400, XID: 14, Published: true, Changes: []fold.Change{
+			{Op: fold.Insert, Table: "Mix.ed.It ems", New: []fold.Value{v("9007199254740993"), v(`\x00ff`), v("t")}},
+			{Op: fold.Delete, Table: "s.keyed", Old: []fold.Value{nil, v("2"), nil}, OldSet: known},
+			{Op: fold.Insert, Table: "s.fullkeyed", New: []fold.Value{v("1"), v(`\x00ff`)}},
+			{Op: fold.Update, Table: "s.fullkeyed", Old: []fold.Value{v("1"), v(`\x00ff`)}, OldSet: []bool{true, true}, New: []fold.Value{v("2"), nil}},
 		}},
-		{End: 0x500, XID: 15, Published: true, Changes: []model.Change{{Op: model.Truncate, Table: "s.full"}, {Op: model.Truncate, Table: "s.keyed"}}},
-		{End: historyEnd, XID: 16, Published: true, Changes: []model.Change{{Op: model.Insert, Table: "s.keyed", New: []model.Value{v("z"), v("3"), nil}}}},
+		{End: 0x500, XID: 15, Published: true, Changes: []fold.Change{{Op: fold.Truncate, Table: "s.full"}, {Op: fold.Truncate, Table: "s.keyed"}}},
+		{End: historyEnd, XID: 16, Published: true, Changes: []fold.Change{{Op: fold.Insert, Table: "s.keyed", New: []fold.Value{v("z"), v("3"), nil}}}},
 	} {
 		tx.Commit = historyTime
 		touched, err := state.Apply(tx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sums := map[string]model.Sum{}
+		sums := map[string]fold.Sum{}
 		for _, table := range touched {
 			sums[table] = state.Sum(table)
 		}

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"slices"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // row is a row's message that waits for its transaction's end marker.
 type row struct {
-	change        model.Change
+	change        fold.Change
 	schema, table string
 	xid           uint32
 	commit        string
@@ -21,12 +21,12 @@ type row struct {
 
 // shape is a table as documents name its parts.
 type shape struct {
-	model.Table
+	fold.Table
 	index map[string]int // of each column
 	types []string       // of each column; a domain's base type
 }
 
-func shapesOf(tables []model.Table, bases map[string]string) map[string]*shape {
+func shapesOf(tables []fold.Table, bases map[string]string) map[string]*shape {
 	out := map[string]*shape{}
 	for _, t := range tables {
 		s := &shape{Table: t, index: map[string]int{}}
@@ -44,8 +44,8 @@ func shapesOf(tables []model.Table, bases map[string]string) map[string]*shape {
 }
 
 // change reads a row's document. Errors name columns, never values.
-func (s *Stream) change(d *document) (model.Change, error) {
-	c := model.Change{Table: d.name()}
+func (s *Stream) change(d *document) (fold.Change, error) {
+	c := fold.Change{Table: d.name()}
 	t, ok := s.shapes[c.Table]
 	if !ok {
 		return c, errors.New("there is no such table")
@@ -53,24 +53,24 @@ func (s *Stream) change(d *document) (model.Change, error) {
 	var err error
 	switch d.Op {
 	case "insert":
-		c.Op = model.Insert
+		c.Op = fold.Insert
 		if d.Before != nil || len(d.Unchanged) > 0 {
 			return c, errors.New("an insert has nothing before")
 		}
 		err = t.after(&c, d)
 	case "update":
-		c.Op = model.Update
+		c.Op = fold.Update
 		if err = t.after(&c, d); err == nil {
 			err = t.before(&c, d)
 		}
 	case "delete":
-		c.Op = model.Delete
+		c.Op = fold.Delete
 		if d.After != nil || len(d.Unchanged) > 0 || d.Before == nil {
 			return c, errors.New("a delete has the row before and nothing after")
 		}
 		err = t.before(&c, d)
 	case "truncate":
-		c.Op = model.Truncate
+		c.Op = fold.Truncate
 		if d.Before != nil || d.After != nil || len(d.Key)+len(d.Unchanged) > 0 {
 			return c, errors.New("a truncate has no rows")
 		}
@@ -85,7 +85,7 @@ func (s *Stream) change(d *document) (model.Change, error) {
 }
 
 // after reads the new row: every column is there, or is named as unchanged.
-func (t *shape) after(c *model.Change, d *document) error {
+func (t *shape) after(c *fold.Change, d *document) error {
 	if d.After == nil {
 		return errors.New("there is no row after the change")
 	}
@@ -116,9 +116,9 @@ func (t *shape) after(c *model.Change, d *document) error {
 }
 
 // before reads the old row, if it was sent: whole, or the key only.
-func (t *shape) before(c *model.Change, d *document) error {
+func (t *shape) before(c *fold.Change, d *document) error {
 	if d.Before == nil {
-		if t.Identity != model.Keyed {
+		if t.Identity != fold.Keyed {
 			return errors.New("there is no row before the change")
 		}
 		return nil
@@ -130,7 +130,7 @@ func (t *shape) before(c *model.Change, d *document) error {
 	whole := len(d.Before) == len(t.Columns)
 	for i, col := range t.Columns {
 		isKey := slices.Contains(t.Key, i)
-		if isKey && !set[i] || !isKey && set[i] && !whole || t.Identity == model.Full && !set[i] {
+		if isKey && !set[i] || !isKey && set[i] && !whole || t.Identity == fold.Full && !set[i] {
 			return fmt.Errorf("column %q is missing before the change, or is there without the others", col.Name)
 		}
 	}
@@ -140,13 +140,13 @@ func (t *shape) before(c *model.Change, d *document) error {
 
 // key compares the document's key with its row. It is empty where the source does not tell one: then the row is whole, and
 // an insert is believed.
-func (t *shape) key(c *model.Change, d *document) error {
+func (t *shape) key(c *fold.Change, d *document) error {
 	row := d.After
-	if c.Op == model.Delete {
+	if c.Op == fold.Delete {
 		row = d.Before
 	}
 	if len(d.Key) == 0 {
-		if t.Identity == model.Keyed && c.Op != model.Insert && len(d.Before) != len(t.Columns) {
+		if t.Identity == fold.Keyed && c.Op != fold.Insert && len(d.Before) != len(t.Columns) {
 			return errors.New("the key is missing")
 		}
 		return nil
@@ -165,8 +165,8 @@ func (t *shape) key(c *model.Change, d *document) error {
 }
 
 // values reads a row's columns; set says which are there.
-func (t *shape) values(from map[string]json.RawMessage) (values []model.Value, set []bool, err error) {
-	values, set = make([]model.Value, len(t.Columns)), make([]bool, len(t.Columns))
+func (t *shape) values(from map[string]json.RawMessage) (values []fold.Value, set []bool, err error) {
+	values, set = make([]fold.Value, len(t.Columns)), make([]bool, len(t.Columns))
 	for name, raw := range from {
 		i, ok := t.index[name]
 		if !ok {

@@ -14,7 +14,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 func newStream(t *testing.T, server *natsServer, name string) *Stream {
@@ -22,7 +22,7 @@ func newStream(t *testing.T, server *natsServer, name string) *Stream {
 	return NewStream(StreamConfig{
 		URL: server.url(), Name: name, Tables: historyTables, Bases: map[string]string{"public.blob": "bytea"}, Timeline: timeline(t), Log: slog.New(slog.DiscardHandler),
 		Truth: func(table string, at position.LSN) (map[string]uint64, error) {
-			return map[string]uint64{"1:2": model.Hash("-1:23:NaN"), fmt.Sprintf("1:%d", at>>8): 0}, nil
+			return map[string]uint64{"1:2": fold.Hash("-1:23:NaN"), fmt.Sprintf("1:%d", at>>8): 0}, nil
 		},
 	})
 }
@@ -286,7 +286,7 @@ func TestTimelineBehind(t *testing.T) {
 	server := startNATS(t)
 	s := newStream(t, server, "BEHIND")
 	whole := s.cfg.Timeline
-	s.cfg.Timeline = model.NewTimeline(historyTables)
+	s.cfg.Timeline = fold.NewTimeline(historyTables)
 	server.publish(t, "BEHIND", slices.Concat(history()...))
 	checker := run(t, s)
 	await(t, func() bool { return s.Counts()["messages"] == 2 })

@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 var errValue = errors.New("the value is not written as its type is")
@@ -15,7 +15,7 @@ var errValue = errors.New("the value is not written as its type is")
 // value turns a JSON value back into what the type's output function gives. json and jsonb come letter for letter, in
 // jsonb's own spacing, so their text is the value; JSON null and SQL NULL look the same and are taken as NULL. Which type
 // a number or a boolean is of does not matter to its text.
-func value(raw json.RawMessage, typ string) (model.Value, error) {
+func value(raw json.RawMessage, typ string) (fold.Value, error) {
 	s := string(raw)
 	switch {
 	case s == "":
@@ -40,7 +40,7 @@ func value(raw json.RawMessage, typ string) (model.Value, error) {
 var isString = map[string]bool{"bigint": true, "numeric": true}
 
 // decodeText reads a string. One without escapes, which most are, is its own text.
-func decodeText(raw json.RawMessage) (model.Value, error) {
+func decodeText(raw json.RawMessage) (fold.Value, error) {
 	s := string(raw[1 : len(raw)-1])
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return &s, nil
@@ -51,7 +51,7 @@ func decodeText(raw json.RawMessage) (model.Value, error) {
 	return &s, nil
 }
 
-func decodeBytes(raw json.RawMessage) (model.Value, error) {
+func decodeBytes(raw json.RawMessage) (fold.Value, error) {
 	var b64 string
 	if err := json.Unmarshal(raw, &b64); err != nil {
 		return nil, errValue

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // TestValue has the JSON of docs/nats.md for what PostgreSQL's output functions give.
@@ -60,7 +60,7 @@ func TestValue(t *testing.T) {
 	}
 }
 
-func text(v model.Value) string {
+func text(v fold.Value) string {
 	if v == nil {
 		return "NULL"
 	}

@@ -24,9 +24,9 @@ type Trace struct {
 	Log  *slog.Logger
 
 	mu      sync.Mutex // guards what follows
-	offset  int64 // of the first byte that was not taken
-	number  int   // of the last line that was taken
-	torn    bool  // that line is the beginning of one
+	offset  int64      // of the first byte that was not taken
+	number  int        // of the last line that was taken
+	torn    bool       // that line is the beginning of one
 	broken  error
 	counts  map[string]int
 	process tracedProcess

@@ -27,7 +27,7 @@ func (v *Violation) Error() string {
 }
 
 // Truth says what a table holds after the transactions that end at or below a place: each row's hash by its key, as
-// model.State.Rows gives it. The caller folds it anew; a check asks only when it has found a difference.
+// fold.State.Rows gives it. The caller folds it anew; a check asks only when it has found a difference.
 type Truth func(table string, at position.LSN) (map[string]uint64, error)
 
 // differences names up to three keys by which rows differ from the truth.

@@ -6,7 +6,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // What a stream of messages may not do.
@@ -18,16 +18,16 @@ var (
 // assembler makes transactions of messages. A new connection needs a new one.
 type assembler struct {
 	tables map[string]*layout
-	tx     *model.Transaction // open, or nil
+	tx     *fold.Transaction // open, or nil
 }
 
 type layout struct {
-	model.Table
+	fold.Table
 	name  string
 	index map[string]int // of columns by name
 }
 
-func newAssembler(tables []model.Table) *assembler {
+func newAssembler(tables []fold.Table) *assembler {
 	a := &assembler{tables: map[string]*layout{}}
 	for _, t := range tables {
 		l := &layout{Table: t, name: t.String(), index: map[string]int{}}
@@ -40,7 +40,7 @@ func newAssembler(tables []model.Table) *assembler {
 }
 
 // add takes a message. At a COMMIT it returns the transaction.
-func (a *assembler) add(at position.LSN, text string) (*model.Transaction, error) {
+func (a *assembler) add(at position.LSN, text string) (*fold.Transaction, error) {
 	l, err := parse(text)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (a *assembler) add(at position.LSN, text string) (*model.Transaction, error
 	case (l.kind == begin) != (a.tx == nil):
 		return nil, errOrder
 	case l.kind == begin:
-		a.tx = &model.Transaction{XID: l.xid}
+		a.tx = &fold.Transaction{XID: l.xid}
 	case l.kind == commit:
 		tx := a.tx
 		if tx.XID != l.xid {
@@ -75,7 +75,7 @@ func (a *assembler) change(l line) error {
 		switch {
 		case !ok:
 		case l.kind == truncate:
-			a.tx.Changes = append(a.tx.Changes, model.Change{Op: model.Truncate, Table: t.name})
+			a.tx.Changes = append(a.tx.Changes, fold.Change{Op: fold.Truncate, Table: t.name})
 		default:
 			c, err := t.change(l)
 			if err != nil {
@@ -87,8 +87,8 @@ func (a *assembler) change(l line) error {
 	return nil
 }
 
-func (t *layout) change(l line) (model.Change, error) {
-	c := model.Change{Op: l.op, Table: t.name}
+func (t *layout) change(l line) (fold.Change, error) {
+	c := fold.Change{Op: l.op, Table: t.name}
 	before, after, err := l.tuples()
 	if err != nil {
 		return c, err
@@ -101,7 +101,7 @@ func (t *layout) change(l line) (model.Change, error) {
 	if after.there {
 		return c, t.new(&c, after)
 	}
-	if l.op != model.Delete {
+	if l.op != fold.Delete {
 		return c, fmt.Errorf("there is no new tuple: %w", errText)
 	}
 	return c, nil
@@ -109,8 +109,8 @@ func (t *layout) change(l line) (model.Change, error) {
 
 // old fills in the row before. The message leaves NULL out, so under FULL a column that is not there is NULL and known; of a keyed
 // table only the key is said to be known, even if FULL told more.
-func (t *layout) old(c *model.Change, row tuple) error {
-	c.Old, c.OldSet = make([]model.Value, len(t.Columns)), make([]bool, len(t.Columns))
+func (t *layout) old(c *fold.Change, row tuple) error {
+	c.Old, c.OldSet = make([]fold.Value, len(t.Columns)), make([]bool, len(t.Columns))
 	for _, f := range row.fields {
 		if f.unchanged {
 			return fmt.Errorf("the old tuple has a value that is not sent: %w", errText)
@@ -120,7 +120,7 @@ func (t *layout) old(c *model.Change, row tuple) error {
 		}
 	}
 	for i := range c.OldSet {
-		c.OldSet[i] = t.Identity == model.Full
+		c.OldSet[i] = t.Identity == fold.Full
 	}
 	for _, i := range t.Key {
 		c.OldSet[i] = c.Old[i] != nil
@@ -129,8 +129,8 @@ func (t *layout) old(c *model.Change, row tuple) error {
 }
 
 // new fills in the row after, in which every column must be. Stored generated columns are there too, and in no model.
-func (t *layout) new(c *model.Change, row tuple) error {
-	c.New = make([]model.Value, len(t.Columns))
+func (t *layout) new(c *fold.Change, row tuple) error {
+	c.New = make([]fold.Value, len(t.Columns))
 	seen, n := make([]bool, len(t.Columns)), 0
 	for _, f := range row.fields {
 		i, ok := t.index[f.name]

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // Querier is a session or a transaction of one.
@@ -17,8 +17,8 @@ type Querier interface {
 }
 
 // Digest gives every table's sum, in one statement and so in one snapshot. The session must be Connect's, or have its settings.
-func Digest(ctx context.Context, q Querier, tables []model.Table) (map[string]model.Sum, error) {
-	out := make(map[string]model.Sum, len(tables))
+func Digest(ctx context.Context, q Querier, tables []fold.Table) (map[string]fold.Sum, error) {
+	out := make(map[string]fold.Sum, len(tables))
 	if len(tables) == 0 {
 		return out, nil
 	}
@@ -35,7 +35,7 @@ func Digest(ctx context.Context, q Querier, tables []model.Table) (map[string]mo
 	var sum string
 	_, err = pgx.ForEachRow(rows, []any{&i, &count, &sum}, func() error {
 		h, err := modulo(sum)
-		out[tables[i].String()] = model.Sum{Rows: count, Hash: h}
+		out[tables[i].String()] = fold.Sum{Rows: count, Hash: h}
 		return err
 	})
 	if err != nil {
@@ -44,10 +44,10 @@ func Digest(ctx context.Context, q Querier, tables []model.Table) (map[string]mo
 	return out, nil
 }
 
-// Rows gives a table's rows as model.State.Rows does, to say which differ.
-func Rows(ctx context.Context, q Querier, t model.Table) (map[string]uint64, error) {
+// Rows gives a table's rows as fold.State.Rows does, to say which differ.
+func Rows(ctx context.Context, q Querier, t fold.Table) (map[string]uint64, error) {
 	key := "''::text"
-	if t.Identity == model.Keyed {
+	if t.Identity == fold.Keyed {
 		key = text(t, t.Key...)
 	}
 	rows, err := q.Query(ctx, fmt.Sprintf("select %s, %s from only %s", key, hash(t), identifier(t)), pgx.QueryExecModeExec)
@@ -58,8 +58,8 @@ func Rows(ctx context.Context, q Querier, t model.Table) (map[string]uint64, err
 	var k string
 	var h int64
 	_, err = pgx.ForEachRow(rows, []any{&k, &h}, func() error {
-		if t.Identity != model.Keyed {
-			k = model.CopyKey(uint64(h), copies[uint64(h)])
+		if t.Identity != fold.Keyed {
+			k = fold.CopyKey(uint64(h), copies[uint64(h)])
 			copies[uint64(h)]++
 		}
 		out[k] = uint64(h)
@@ -71,16 +71,16 @@ func Rows(ctx context.Context, q Querier, t model.Table) (map[string]uint64, err
 	return out, nil
 }
 
-func identifier(t model.Table) string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }
+func identifier(t fold.Table) string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }
 
-// hash is model.Hash in SQL, signed.
-func hash(t model.Table) string {
+// hash is fold.Hash in SQL, signed.
+func hash(t fold.Table) string {
 	return "('x' || substr(md5(" + text(t) + "), 1, 16))::bit(64)::bigint"
 }
 
-// text is model.Canonical in SQL: of the given columns, or of all. A composite value whose fields are all NULL is itself not
+// text is fold.Canonical in SQL: of the given columns, or of all. A composite value whose fields are all NULL is itself not
 // NULL, but IS NULL says so; IS DISTINCT FROM does not (https://www.postgresql.org/docs/current/functions-comparison.html).
-func text(t model.Table, columns ...int) string {
+func text(t fold.Table, columns ...int) string {
 	if columns == nil {
 		columns = make([]int, len(t.Columns))
 		for i := range columns {

@@ -3,7 +3,7 @@
 // # Reference log
 //
 // A slot of its own with PostgreSQL's example plugin test_decoding gives every transaction's end LSN, xid, commit time and row changes as text.
-// Log parses and folds them (model.State) and adds each transaction to a model.Timeline. It reads as a replication client, not
+// Log parses and folds them (fold.State) and adds each transaction to a fold.Timeline. It reads as a replication client, not
 // through pg_logical_slot_get_changes: that function confirms rows before anybody has received them, so that a primary which dies at
 // that moment leaves a hole, and it decodes all WAL since restart_lsn again at every call.
 //
@@ -26,6 +26,6 @@
 //
 // # Digest
 //
-// Digest and Rows compute in SQL what model.Canonical and model.Hash compute from text. A value's text is concat(v), which calls the
+// Digest and Rows compute in SQL what fold.Canonical and fold.Hash compute from text. A value's text is concat(v), which calls the
 // type's output function (a cast to text does not, for bool and char(n)).
 package oracle

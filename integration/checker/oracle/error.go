@@ -28,7 +28,7 @@ const (
 	keyBytes  = 80 // of a key that is named
 )
 
-// FirstDifferences names up to three keys by which two sets of rows (as Rows and model.State.Rows give them) differ, and
+// FirstDifferences names up to three keys by which two sets of rows (as Rows and fold.State.Rows give them) differ, and
 // how many more there are. It is empty when they are equal.
 func FirstDifferences(want, got map[string]uint64) []string {
 	var list []string

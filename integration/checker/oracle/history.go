@@ -11,7 +11,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // history keeps on disk what happened to each row, so that a table's rows at any earlier LSN can be said when a difference was
@@ -28,7 +28,7 @@ type history struct {
 	err     error // of the first write that did not succeed
 }
 
-func newHistory(path string, tables []model.Table) (*history, error) {
+func newHistory(path string, tables []fold.Table) (*history, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("create history: %w", err)
@@ -40,7 +40,7 @@ func newHistory(path string, tables []model.Table) (*history, error) {
 	return h, nil
 }
 
-func (h *history) add(at position.LSN, step model.Step, table, key string, hash uint64) {
+func (h *history) add(at position.LSN, step fold.Step, table, key string, hash uint64) {
 	b := make([]byte, 0, 48)
 	b = append(b, byte(step))
 	b = binary.BigEndian.AppendUint64(b, uint64(at))
@@ -59,7 +59,7 @@ func (h *history) add(at position.LSN, step model.Step, table, key string, hash 
 }
 
 // rows folds a table's steps up to an LSN.
-func (h *history) rows(table model.Table, to position.LSN) (map[string]uint64, error) {
+func (h *history) rows(table fold.Table, to position.LSN) (map[string]uint64, error) {
 	h.mu.Lock()
 	if err := h.w.Flush(); h.err == nil {
 		h.err = err
@@ -80,14 +80,14 @@ func (h *history) rows(table model.Table, to position.LSN) (map[string]uint64, e
 		case err != nil:
 			return nil, fmt.Errorf("read history: %w", err)
 		case s.table != h.numbers[table.String()]:
-		case s.step == model.AllGo:
+		case s.step == fold.AllGo:
 			clear(out)
 			clear(copies)
-		case table.Identity != model.Keyed && s.step == model.Comes:
+		case table.Identity != fold.Keyed && s.step == fold.Comes:
 			copies[s.hash]++
-		case table.Identity != model.Keyed:
+		case table.Identity != fold.Keyed:
 			copies[s.hash]--
-		case s.step == model.Comes:
+		case s.step == fold.Comes:
 			out[s.key] = s.hash
 		default:
 			delete(out, s.key)
@@ -98,14 +98,14 @@ func (h *history) rows(table model.Table, to position.LSN) (map[string]uint64, e
 func withCopies(out map[string]uint64, copies map[uint64]int) map[string]uint64 {
 	for hash, n := range copies {
 		for i := range n {
-			out[model.CopyKey(hash, i)] = hash
+			out[fold.CopyKey(hash, i)] = hash
 		}
 	}
 	return out
 }
 
 type stepRead struct {
-	step  model.Step
+	step  fold.Step
 	at    position.LSN
 	table uint64
 	hash  uint64
@@ -118,7 +118,7 @@ func readStep(r *bufio.Reader) (s stepRead, err error) {
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return s, err
 	}
-	s.step, s.at = model.Step(head[0]), position.LSN(binary.BigEndian.Uint64(head[1:]))
+	s.step, s.at = fold.Step(head[0]), position.LSN(binary.BigEndian.Uint64(head[1:]))
 	if s.table, err = binary.ReadUvarint(r); err != nil {
 		return s, err
 	}

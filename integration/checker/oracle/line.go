@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // kind is what a message of test_decoding is.
@@ -33,7 +33,7 @@ type line struct {
 	kind   kind
 	xid    uint32
 	time   time.Time
-	op     model.Op
+	op     fold.Op
 	tables []name
 	values string // of a change: what tuples reads
 }
@@ -106,13 +106,13 @@ func parseTable(s string) (line, error) {
 	}
 	switch {
 	case c.take("INSERT:"):
-		l.kind, l.op = change, model.Insert
+		l.kind, l.op = change, fold.Insert
 	case c.take("UPDATE:"):
-		l.kind, l.op = change, model.Update
+		l.kind, l.op = change, fold.Update
 	case c.take("DELETE:"):
-		l.kind, l.op = change, model.Delete
+		l.kind, l.op = change, fold.Delete
 	case c.take("TRUNCATE:"):
-		l.kind, l.op = truncate, model.Truncate
+		l.kind, l.op = truncate, fold.Truncate
 		return l, flags(c)
 	default:
 		return l, bad("unknown operation", c.at)

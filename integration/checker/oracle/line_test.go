@@ -8,10 +8,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
-func is(s string) model.Value { return &s }
+func is(s string) fold.Value { return &s }
 
 func TestParse(t *testing.T) {
 	for _, c := range []struct {
@@ -22,13 +22,13 @@ func TestParse(t *testing.T) {
 		{"COMMIT 7 (at 2024-02-29 12:00:00.000001+00)", line{kind: commit, xid: 7, time: time.Date(2024, 2, 29, 12, 0, 0, 1000, time.UTC)}},
 		{"COMMIT 7 (at 2024-02-29 12:00:00+00)", line{kind: commit, xid: 7, time: time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)}},
 		{"message: transactional: 1 prefix: p, sz: 8 content:COMMIT 7\nBEGIN 8", line{kind: message}},
-		{"table public.a: INSERT: i[integer]:1", line{kind: change, op: model.Insert, tables: []name{{"public", "a"}}, values: " i[integer]:1"}},
-		{"table public.a: DELETE: (no-tuple-data)", line{kind: change, op: model.Delete, tables: []name{{"public", "a"}}, values: " (no-tuple-data)"}},
-		{"table public.a: INSERT:", line{kind: change, op: model.Insert, tables: []name{{"public", "a"}}}},
-		{`table "A "".b"."x: INSERT: ,": UPDATE: i[integer]:1`, line{kind: change, op: model.Update, tables: []name{{`A ".b`, "x: INSERT: ,"}}, values: " i[integer]:1"}},
-		{"table public.a, \"b,\n\".c: TRUNCATE: (no-flags)", line{kind: truncate, op: model.Truncate, tables: []name{{"public", "a"}, {"b,\n", "c"}}}},
-		{"table public.a: TRUNCATE: restart_seqs cascade", line{kind: truncate, op: model.Truncate, tables: []name{{"public", "a"}}}},
-		{"table public.a: TRUNCATE: cascade", line{kind: truncate, op: model.Truncate, tables: []name{{"public", "a"}}}},
+		{"table public.a: INSERT: i[integer]:1", line{kind: change, op: fold.Insert, tables: []name{{"public", "a"}}, values: " i[integer]:1"}},
+		{"table public.a: DELETE: (no-tuple-data)", line{kind: change, op: fold.Delete, tables: []name{{"public", "a"}}, values: " (no-tuple-data)"}},
+		{"table public.a: INSERT:", line{kind: change, op: fold.Insert, tables: []name{{"public", "a"}}}},
+		{`table "A "".b"."x: INSERT: ,": UPDATE: i[integer]:1`, line{kind: change, op: fold.Update, tables: []name{{`A ".b`, "x: INSERT: ,"}}, values: " i[integer]:1"}},
+		{"table public.a, \"b,\n\".c: TRUNCATE: (no-flags)", line{kind: truncate, op: fold.Truncate, tables: []name{{"public", "a"}, {"b,\n", "c"}}}},
+		{"table public.a: TRUNCATE: restart_seqs cascade", line{kind: truncate, op: fold.Truncate, tables: []name{{"public", "a"}}}},
+		{"table public.a: TRUNCATE: cascade", line{kind: truncate, op: fold.Truncate, tables: []name{{"public", "a"}}}},
 	} {
 		got, err := parse(c.text)
 		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(line{}, name{})); err != nil || diff != "" {
@@ -161,9 +161,9 @@ func write(l line, before, after tuple) string {
 	}
 	s := "table " + quote(`"`, l.tables[0].schema) + "." + quote(`"`, l.tables[0].table) + ": "
 	switch l.op {
-	case model.Insert:
+	case fold.Insert:
 		return s + "INSERT:" + fields(after)
-	case model.Delete:
+	case fold.Delete:
 		return s + "DELETE:" + fields(before)
 	}
 	s += "UPDATE:"

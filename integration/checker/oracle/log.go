@@ -13,15 +13,15 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // LogConfig says what a Log follows. URL, Tables, Timeline and Log are required.
 type LogConfig struct {
 	URL      string // of the primary, as a role that may replicate, not through a proxy
 	Slot     string // default checker_reference
-	Tables   []model.Table
-	Timeline *model.Timeline
+	Tables   []fold.Table
+	Timeline *fold.Timeline
 	// History is a file that is made anew, in which Log keeps what Rows needs. Without it Rows has no answer.
 	History string
 	Log     *slog.Logger
@@ -30,7 +30,7 @@ type LogConfig struct {
 // Log is the reference log. See the package comment.
 type Log struct {
 	cfg     LogConfig
-	state   *model.State
+	state   *fold.State
 	history *history
 	last    position.LSN // end of the last transaction that was added
 	current position.LSN // end of the transaction that is being folded
@@ -48,7 +48,7 @@ func NewLog(ctx context.Context, cfg LogConfig) (*Log, error) {
 	if cfg.URL == "" || cfg.Timeline == nil || cfg.Log == nil || len(cfg.Tables) == 0 {
 		return nil, errors.New("URL, tables, timeline and log are required")
 	}
-	l := &Log{cfg: cfg, state: model.NewState(cfg.Tables)}
+	l := &Log{cfg: cfg, state: fold.NewState(cfg.Tables)}
 	if err := l.makeSlot(ctx); err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func NewLog(ctx context.Context, cfg LogConfig) (*Log, error) {
 		if l.history, err = newHistory(cfg.History, cfg.Tables); err != nil {
 			return nil, err
 		}
-		l.state.Watch(func(step model.Step, table, key string, hash uint64) {
+		l.state.Watch(func(step fold.Step, table, key string, hash uint64) {
 			l.history.add(l.current, step, table, key, hash)
 		})
 	}
@@ -123,7 +123,7 @@ func lost(err error) bool {
 }
 
 // add folds a transaction in. A primary that forgot what was confirmed sends transactions again.
-func (l *Log) add(tx *model.Transaction) error {
+func (l *Log) add(tx *fold.Transaction) error {
 	if tx.End <= l.last {
 		if e, ok := l.cfg.Timeline.Find(tx.End); !ok || e.XID != tx.XID {
 			return &Error{At: tx.End, Err: fmt.Errorf("transaction %d came late or changed its place: the log is at %s", tx.XID, l.last)}
@@ -139,7 +139,7 @@ func (l *Log) add(tx *model.Transaction) error {
 	if err != nil {
 		return &Error{At: tx.End, Err: err}
 	}
-	sums := make(map[string]model.Sum, len(touched))
+	sums := make(map[string]fold.Sum, len(touched))
 	for _, table := range touched {
 		sums[table] = l.state.Sum(table)
 	}
@@ -153,7 +153,7 @@ func (l *Log) add(tx *model.Transaction) error {
 }
 
 // Rows says what a table held after the transactions that end at or below a place that is covered: each row's hash by its key, as
-// model.State.Rows. It reads the whole history, and is for naming differences. It may be called at any time from any goroutine.
+// fold.State.Rows. It reads the whole history, and is for naming differences. It may be called at any time from any goroutine.
 func (l *Log) Rows(table string, at position.LSN) (map[string]uint64, error) {
 	if l.history == nil {
 		return nil, errors.New("no history is kept")
@@ -163,7 +163,7 @@ func (l *Log) Rows(table string, at position.LSN) (map[string]uint64, error) {
 			return l.history.rows(t, at)
 		}
 	}
-	return nil, fmt.Errorf("read history of %s: %w", table, model.ErrNoTable)
+	return nil, fmt.Errorf("read history of %s: %w", table, fold.ErrNoTable)
 }
 
 // Close closes the history. Call it when Run has returned and nobody calls Rows any more.

@@ -14,7 +14,7 @@ import (
 	"tidemark/internal/position"
 	"tidemark/internal/postgres/pgtest"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 	"tidemark/integration/checker/workload"
 )
 
@@ -30,17 +30,17 @@ create table public."new-tuple: x[int]:1" ("old-key:" int primary key, " b[text]
 
 func TestTables(t *testing.T) {
 	p := newProof(t, 0, more)
-	found := map[string]model.Table{}
+	found := map[string]fold.Table{}
 	for _, table := range p.tables {
 		found[table.String()] = table
 	}
 	for name, want := range map[string]struct {
 		key      string
-		identity model.Identity
+		identity fold.Identity
 	}{
-		"public.plain": {"id", model.Keyed}, "public.composite": {"c a", model.Keyed}, "public.by_index": {"code n", model.Keyed}, "public.insert_only": {"", model.Full}, "public.bag": {"", model.Full},
-		"public.nothing": {"", model.Full}, "public.events_1": {"k", model.Keyed}, `Odd.Schema.By List/rest/low`: {"id region", model.Keyed}, "public.deferred_key": {"", model.Full},
-		"public.partial_key": {"b", model.Keyed}, "public.no_key": {"", model.None}, "public.identity_switch": {"id", model.Keyed},
+		"public.plain": {"id", fold.Keyed}, "public.composite": {"c a", fold.Keyed}, "public.by_index": {"code n", fold.Keyed}, "public.insert_only": {"", fold.Full}, "public.bag": {"", fold.Full},
+		"public.nothing": {"", fold.Full}, "public.events_1": {"k", fold.Keyed}, `Odd.Schema.By List/rest/low`: {"id region", fold.Keyed}, "public.deferred_key": {"", fold.Full},
+		"public.partial_key": {"b", fold.Keyed}, "public.no_key": {"", fold.None}, "public.identity_switch": {"id", fold.Keyed},
 	} {
 		table, ok := found[name]
 		var key []string
@@ -68,7 +68,7 @@ func TestTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, table := range again {
-		if table.Name == "identity_switch" && (table.Identity != model.Keyed || len(table.Key) != 1) {
+		if table.Name == "identity_switch" && (table.Identity != fold.Keyed || len(table.Key) != 1) {
 			t.Errorf("under FULL it is %+v", table)
 		}
 	}

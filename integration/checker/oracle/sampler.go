@@ -14,14 +14,14 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // SamplerConfig says what a Sampler compares. URL, Tables, Timeline and Log are required.
 type SamplerConfig struct {
 	URL      string // of the primary, as a role that may replicate, not through a proxy
-	Tables   []model.Table
-	Timeline *model.Timeline
+	Tables   []fold.Table
+	Timeline *fold.Timeline
 	// Rows says which rows there should be, to name those that differ: Log.Rows. It may be nil.
 	Rows func(table string, at position.LSN) (map[string]uint64, error)
 	Seed uint64
@@ -129,7 +129,7 @@ func (s *Sampler) sample(ctx context.Context) (position.LSN, error) {
 
 // held does what needs the snapshot. Where the timeline is there at once, that is all. Where not, tables do not stay locked until it
 // is: a comparison can be made without the snapshot, but name no keys.
-func (s *Sampler) held(ctx context.Context, snap *snapshot) (have map[string]model.Sum, compared bool, err error) {
+func (s *Sampler) held(ctx context.Context, snap *snapshot) (have map[string]fold.Sum, compared bool, err error) {
 	if have, err = Digest(ctx, snap.conn, s.cfg.Tables); err != nil {
 		return nil, false, err
 	}
@@ -141,7 +141,7 @@ func (s *Sampler) held(ctx context.Context, snap *snapshot) (have map[string]mod
 	return have, true, s.compare(ctx, snap.at, have, snap.conn)
 }
 
-func (s *Sampler) compare(ctx context.Context, at position.LSN, have map[string]model.Sum, q Querier) error {
+func (s *Sampler) compare(ctx context.Context, at position.LSN, have map[string]fold.Sum, q Querier) error {
 	want := s.cfg.Timeline.At(at)
 	var wrong []string
 	for _, t := range s.cfg.Tables {
@@ -157,7 +157,7 @@ func (s *Sampler) compare(ctx context.Context, at position.LSN, have map[string]
 }
 
 // keys names rows that differ, as seen from the heap.
-func (s *Sampler) keys(ctx context.Context, t model.Table, at position.LSN, q Querier) string {
+func (s *Sampler) keys(ctx context.Context, t fold.Table, at position.LSN, q Querier) string {
 	if q == nil || s.cfg.Rows == nil {
 		return "keys are not known"
 	}

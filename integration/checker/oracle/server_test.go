@@ -13,7 +13,7 @@ import (
 	"tidemark/internal/postgres/pgtest"
 	"tidemark/internal/postgres/throwaway"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 	"tidemark/integration/checker/workload"
 )
 
@@ -22,8 +22,8 @@ type proof struct {
 	cluster  *throwaway.Cluster
 	url      string
 	conn     *pgx.Conn
-	tables   []model.Table
-	timeline *model.Timeline
+	tables   []fold.Table
+	timeline *fold.Timeline
 	log      *Log
 	sampler  *Sampler
 	failed   chan error // what Log.Run returned
@@ -65,7 +65,7 @@ func newProofOn(t *testing.T, c *throwaway.Cluster, more ...string) *proof {
 	if p.tables, err = Tables(t.Context(), p.conn); err != nil {
 		t.Fatal(err)
 	}
-	p.timeline = model.NewTimeline(p.tables)
+	p.timeline = fold.NewTimeline(p.tables)
 	logger := slog.New(slog.DiscardHandler)
 	slot := strings.ToLower(strings.NewReplacer("/", "_").Replace(t.Name()))
 	p.log, err = NewLog(t.Context(), LogConfig{URL: p.url, Slot: slot, Tables: p.tables, Timeline: p.timeline, History: filepath.Join(t.TempDir(), "history"), Log: logger})

@@ -12,7 +12,7 @@ import (
 
 	"tidemark/internal/position"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // errSlipped says that a table was truncated between the snapshot and its lock: the snapshot would see it empty.
@@ -30,7 +30,7 @@ type snapshot struct {
 }
 
 // takeSnapshot makes a temporary slot, whose exported snapshot lives until its session does anything else.
-func takeSnapshot(ctx context.Context, url, slot string, tables []model.Table) (*snapshot, error) {
+func takeSnapshot(ctx context.Context, url, slot string, tables []fold.Table) (*snapshot, error) {
 	exporter, err := connectReplication(ctx, url)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func export(ctx context.Context, conn *pgconn.PgConn, slot string) (position.LSN
 	return at, string(row[2]), nil
 }
 
-func (s *snapshot) enter(ctx context.Context, id string, tables []model.Table) error {
+func (s *snapshot) enter(ctx context.Context, id string, tables []fold.Table) error {
 	for _, statement := range []string{"begin isolation level repeatable read read only", "set transaction snapshot '" + id + "'", "savepoint unlocked"} {
 		if _, err := s.conn.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
 			return fmt.Errorf("import a snapshot: %w", err)
@@ -88,7 +88,7 @@ func (s *snapshot) enter(ctx context.Context, id string, tables []model.Table) e
 }
 
 // lock never waits: it could be the other half of a deadlock with a TRUNCATE of several tables.
-func (s *snapshot) lock(ctx context.Context, tables []model.Table) error {
+func (s *snapshot) lock(ctx context.Context, tables []fold.Table) error {
 	names := make([]string, len(tables))
 	for i, t := range tables {
 		names[i] = "only " + identifier(t)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // listTables gives plain tables, the leaves of partitioned ones among them. A deferrable primary key is no replica identity
@@ -26,7 +26,7 @@ order by 1, 2`
 
 // Tables lists what is compared: all tables but the system's, Tidemark's own and those of schema private, which nobody
 // publishes. A table with FULL and a primary key counts as keyed. The session must be Connect's.
-func Tables(ctx context.Context, conn *pgx.Conn) ([]model.Table, error) {
+func Tables(ctx context.Context, conn *pgx.Conn) ([]fold.Table, error) {
 	rows, err := conn.Query(ctx, listTables)
 	if err != nil {
 		return nil, fmt.Errorf("list tables: %w", err)
@@ -38,15 +38,15 @@ func Tables(ctx context.Context, conn *pgx.Conn) ([]model.Table, error) {
 	return list, nil
 }
 
-func scanTable(row pgx.CollectableRow) (model.Table, error) {
-	var t model.Table
+func scanTable(row pgx.CollectableRow) (fold.Table, error) {
+	var t fold.Table
 	var identity string
 	var names, types, key []string
 	if err := row.Scan(&t.Schema, &t.Name, &identity, &names, &types, &key); err != nil {
 		return t, err
 	}
 	for i, name := range names {
-		t.Columns = append(t.Columns, model.Column{Name: name, Type: types[i]})
+		t.Columns = append(t.Columns, fold.Column{Name: name, Type: types[i]})
 	}
 	for _, name := range key {
 		i := slices.Index(names, name)
@@ -57,11 +57,11 @@ func scanTable(row pgx.CollectableRow) (model.Table, error) {
 	}
 	switch {
 	case len(key) > 0:
-		t.Identity = model.Keyed
+		t.Identity = fold.Keyed
 	case identity == "f":
-		t.Identity = model.Full
+		t.Identity = fold.Full
 	default:
-		t.Identity = model.None
+		t.Identity = fold.None
 	}
 	return t, nil
 }

@@ -3,13 +3,13 @@ package oracle
 import (
 	"strings"
 
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 )
 
 // field is a column of a tuple, as it stands in a message: name[type]:value.
 type field struct {
 	name      string
-	value     model.Value
+	value     fold.Value
 	unchanged bool // the value was TOASTed and is not sent
 }
 
@@ -23,9 +23,9 @@ type tuple struct {
 func (l line) tuples() (before, after tuple, err error) {
 	c := &cursor{s: l.values}
 	switch l.op {
-	case model.Delete:
+	case fold.Delete:
 		before, err = c.tuple("")
-	case model.Update:
+	case fold.Update:
 		if c.take(" old-key:") {
 			if before, err = c.tuple(" new-tuple:"); err != nil {
 				return before, after, err

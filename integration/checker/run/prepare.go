@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"tidemark/integration/checker/check"
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 	"tidemark/integration/checker/nemesis"
 	"tidemark/integration/checker/oracle"
 	"tidemark/integration/checker/workload"
@@ -43,7 +43,7 @@ func (r *run) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	r.timeline = model.NewTimeline(r.tables)
+	r.timeline = fold.NewTimeline(r.tables)
 	if err := r.oracle(ctx); err != nil {
 		return err
 	}
@@ -90,11 +90,11 @@ func (r *run) oracle(ctx context.Context) (err error) {
 	return nil
 }
 
-func digest(ctx context.Context, tx pgx.Tx, tables []model.Table) (map[string]model.Sum, error) {
+func digest(ctx context.Context, tx pgx.Tx, tables []fold.Table) (map[string]fold.Sum, error) {
 	return oracle.Digest(ctx, tx, tables)
 }
 
-func rows(ctx context.Context, tx pgx.Tx, table model.Table) (map[string]uint64, error) {
+func rows(ctx context.Context, tx pgx.Tx, table fold.Table) (map[string]uint64, error) {
 	return oracle.Rows(ctx, tx, table)
 }
 

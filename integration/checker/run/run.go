@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tidemark/integration/checker/check"
-	"tidemark/integration/checker/model"
+	"tidemark/integration/checker/fold"
 	"tidemark/integration/checker/nemesis"
 	"tidemark/integration/checker/oracle"
 	"tidemark/integration/checker/workload"
@@ -29,8 +29,8 @@ type run struct {
 	ops    *lines
 
 	world    *world.World
-	tables   []model.Table
-	timeline *model.Timeline
+	tables   []fold.Table
+	timeline *fold.Timeline
 	log      *oracle.Log
 	sampler  *oracle.Sampler
 	load     *workload.Load

@@ -1,4 +1,4 @@
-// Package model says what every table holds after every commit, from row changes alone and without I/O.
+// Package fold says what every table holds after every commit, from row changes alone and without I/O.
 //
 // A State folds transactions into rows. For each table it keeps a Sum: how many rows there are, and the sum of the rows'
 // hashes, so that a change costs one subtraction and one addition and the order of rows does not matter. A Timeline keeps the
@@ -9,4 +9,4 @@
 //
 // Both the reference log (what test_decoding says) and the stream (what a subscriber reads) are folded by the same
 // State; neither decoder is the service's.
-package model
+package fold
