@@ -16,7 +16,7 @@ import (
 )
 
 // Proxy is a hop that can be broken. Each setting replaces the one before, and Heal takes the last one back. All methods are
-// for any goroutine and do not wait for traffic.
+// for any goroutine and do not wait for traffic: what is under way when they return may still go through as before.
 //
 // Links and toxics are the library's; accepting and closing are ours, since its proxy can neither reset connections at once
 // nor be stopped while a peer does not read.

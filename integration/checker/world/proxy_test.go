@@ -39,6 +39,18 @@ func newEcho(t *testing.T) *echo {
 	return e
 }
 
+// end waits for the end of a connection.
+func (e *echo) end(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-e.ends:
+		return err
+	case <-time.After(5 * time.Second):
+		t.Fatal("no connection ends")
+		return nil
+	}
+}
+
 func startProxy(t *testing.T) (*Proxy, *echo) {
 	t.Helper()
 	e := newEcho(t)
@@ -89,12 +101,12 @@ func TestLatency(t *testing.T) {
 	p, _ := startProxy(t)
 	conn := dial(t, p)
 	ok(t, conn)
-	must(t, p.Latency(60*time.Millisecond, 10*time.Millisecond))
-	if took, err := round(t, conn, "hello", 5*time.Second); err != nil || took < 100*time.Millisecond {
+	must(t, p.Latency(150*time.Millisecond, 20*time.Millisecond))
+	if took, err := round(t, conn, "hello", 5*time.Second); err != nil || took < 250*time.Millisecond {
 		t.Errorf("with latency: %v, %v", took, err)
 	}
 	must(t, p.Heal())
-	if took, err := round(t, conn, "hello", 5*time.Second); err != nil || took > 60*time.Millisecond {
+	if took, err := round(t, conn, "hello", 5*time.Second); err != nil || took > 140*time.Millisecond {
 		t.Errorf("healed: %v, %v", took, err)
 	}
 }
@@ -123,7 +135,7 @@ func TestCut(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("reading after a cut: %v", err)
 	}
-	<-e.ends
+	_ = e.end(t)
 	if _, err := net.Dial("tcp", p.Address()); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("connecting while cut: %v", err)
 	}
@@ -139,7 +151,7 @@ func TestReset(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the client sees %v", err)
 	}
-	if err := <-e.ends; !errors.Is(err, syscall.ECONNRESET) {
+	if err := e.end(t); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the server sees %v", err)
 	}
 	ok(t, dial(t, p))
@@ -152,9 +164,10 @@ func TestHalfOpen(t *testing.T) {
 	ok(t, busy)
 	ok(t, leaver)
 	must(t, p.HalfOpen())
-	if _, err := round(t, busy, "lost", 100*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("an answer through a half-open hop: %v", err)
-	}
+	eventually(t, 5*time.Second, "a half-open hop is silent", func() bool {
+		_, err := round(t, busy, "lost", 100*time.Millisecond)
+		return errors.Is(err, os.ErrDeadlineExceeded)
+	})
 	fresh := dial(t, p)
 	if _, err := round(t, fresh, "lost", 100*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a new connection through a half-open hop: %v", err)
@@ -167,7 +180,7 @@ func TestHalfOpen(t *testing.T) {
 	}
 	must(t, p.Heal())
 	for range 3 { // busy, fresh, leaver
-		<-e.ends
+		_ = e.end(t)
 	}
 	for _, conn := range []net.Conn{busy, fresh} {
 		must(t, conn.SetDeadline(time.Now().Add(5*time.Second)))
@@ -193,7 +206,7 @@ func TestEverySettingAfterEveryOther(t *testing.T) {
 			begin := time.Now()
 			must(t, first())
 			must(t, second())
-			if took := time.Since(begin); took > time.Second {
+			if took := time.Since(begin); took > 2*time.Second {
 				t.Fatalf("%s after %s took %v", b, a, took)
 			}
 			must(t, p.Heal())
