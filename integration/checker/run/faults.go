@@ -44,7 +44,7 @@ func (r *run) serviceFaults() []nemesis.Fault {
 		}},
 		{Name: "service terminated", Target: "service", Weight: 2, Longest: 2 * time.Second, End: back, Begin: func(ctx context.Context) error {
 			r.watch.takeDown()
-			return s.Terminate(ctx)
+			return r.terminate(ctx)
 		}},
 		{Name: "service stopped", Target: "service", Weight: 2, Longest: 4 * time.Second, Begin: now(s.Pause), End: now(s.Resume)},
 	}

@@ -52,9 +52,17 @@ func (r *run) stop(ctx context.Context) error {
 		return r.world.Service.Kill()
 	}
 	r.tally.add("service terminated in quiet", 1)
+	return r.terminate(ctx)
+}
+
+// terminate ends the service as a service manager does; it must end well. One that gave up before is not there to be ended.
+func (r *run) terminate(ctx context.Context) error {
+	if !r.world.Service.Running() {
+		return nil
+	}
 	begin := time.Now()
 	if err := r.world.Service.Terminate(ctx); err != nil {
-		return check.Violated("service", 0, "SIGTERM did not end it well after %v: %v", time.Since(begin).Round(time.Millisecond), err)
+		return check.Violated("service", 0, "SIGTERM did not end it well after %v: %v: its log is %s", time.Since(begin).Round(time.Millisecond), err, r.world.Service.LogFile())
 	}
 	return nil
 }

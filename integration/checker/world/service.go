@@ -73,7 +73,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if s.trace {
 		args = append(args, "--trace", s.TraceFile())
 	}
-	cmd := exec.Command(s.bin, args...) //nolint:noctx // it outlives the call
+	cmd := exec.Command(s.bin, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = s.dir, log, log, s.environment()
 	s.child, err = startChild(cmd)
 	return err
@@ -124,10 +124,20 @@ func (s *Service) Terminate(ctx context.Context) error {
 	if err := c.end(limited, syscall.SIGTERM); err != nil {
 		return errors.Join(err, s.Kill())
 	}
-	if c.err != nil {
+	if c.err != nil && !deaf(c.err) {
 		return fmt.Errorf("terminate the service: %w", c.err)
 	}
 	return nil
+}
+
+// deaf says that a process was ended by the signal itself: it had not come far enough to listen.
+func deaf(err error) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGTERM
 }
 
 // Pause stops the process where it stands (SIGSTOP).
