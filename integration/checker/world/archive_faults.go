@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -40,11 +40,11 @@ func newArchiveFaults(ctx context.Context, upstream string) (*ArchiveFaults, err
 		return nil, fmt.Errorf("open proxy of the store: %w", err)
 	}
 	f := &ArchiveFaults{
-		address: l.Addr().String(), healed: make(chan struct{}), random: rand.New(rand.NewPCG(0, 0)), //nolint:gosec // chance, no secret
+		address: l.Addr().String(), healed: make(chan struct{}), random: rand.New(rand.NewPCG(0, 0)),
 		transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 20},
 	}
 	target := &url.URL{Scheme: "http", Host: upstream}
-	silent := log.New(io.Discard, "", 0)
+	silent := slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	proxy := &httputil.ReverseProxy{
 		Transport: f.transport, ErrorLog: silent, ErrorHandler: dropConnection,
 		// The signature covers the Host header.
@@ -135,7 +135,7 @@ func (f *ArchiveFaults) set(which *float64, share float64, r *rand.Rand) {
 	seed := r.Uint64()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	*which, f.random = share, rand.New(rand.NewPCG(seed, 0x503)) //nolint:gosec // chance, no secret
+	*which, f.random = share, rand.New(rand.NewPCG(seed, 0x503))
 }
 
 // Stall holds every request back for d, before the store sees it.

@@ -91,7 +91,7 @@ func (c *child) end(ctx context.Context, sig syscall.Signal) error {
 func freePort(ctx context.Context) (int, error) {
 	var err error
 	for range 100 {
-		port := 15000 + rand.IntN(16000) //nolint:gosec // any will do
+		port := 15000 + rand.IntN(16000)
 		var l net.Listener
 		if l, err = new(net.ListenConfig).Listen(ctx, "tcp", loopback(port)); err == nil {
 			return port, l.Close()

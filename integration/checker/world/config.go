@@ -49,8 +49,8 @@ func (c *Config) complete() error {
 	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
 		return fmt.Errorf("find the directory: %w", err)
 	}
-	// PostgreSQL servers run as another user when we are root.
-	if err := os.Chmod(c.Dir, 0o711); err != nil { //nolint:gosec // they pass through and may not list
+	// PostgreSQL servers run as another user when we are root, who passes through and need not list.
+	if err := os.Chmod(c.Dir, 0o711); err != nil {
 		return fmt.Errorf("open the directory to servers: %w", err)
 	}
 	return nil

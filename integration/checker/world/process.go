@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,8 +25,8 @@ type Process struct {
 	args, env       []string
 	address         string // host:port
 
-	mu    sync.Mutex
-	child *child
+	mu    sync.Mutex // held while it starts or is ended
+	child atomic.Pointer[child]
 }
 
 // newProcess makes a process of a program that `make setup` put into the cache. It does not start it.
@@ -43,19 +44,15 @@ func (p *Process) Address() string { return p.address }
 // LogFile holds what the server wrote to its standard output and error, over all starts.
 func (p *Process) LogFile() string { return p.log }
 
-// Running says whether the process is alive, be it paused.
-func (p *Process) Running() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.child.running()
-}
+// Running says whether the process is alive, be it paused. It waits for nothing.
+func (p *Process) Running() bool { return p.child.Load().running() }
 
 // Start starts the server, on the same port and data as before, and waits until it accepts connections. A server that
 // runs is left alone.
 func (p *Process) Start(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.child.running() {
+	if p.Running() {
 		return nil
 	}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -63,16 +60,18 @@ func (p *Process) Start(ctx context.Context) error {
 		return fmt.Errorf("open log of %s: %w", p.name, err)
 	}
 	defer log.Close()
-	cmd := exec.Command(p.path, p.args...) //nolint:noctx // it outlives the call
+	cmd := exec.Command(p.path, p.args...)
 	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, append(os.Environ(), p.env...)
-	if p.child, err = startChild(cmd); err != nil {
+	c, err := startChild(cmd)
+	if err != nil {
 		return err
 	}
-	return p.answers(ctx)
+	p.child.Store(c)
+	return p.answers(ctx, c)
 }
 
 // answers waits until the server accepts a connection.
-func (p *Process) answers(ctx context.Context) error {
+func (p *Process) answers(ctx context.Context, c *child) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
@@ -81,8 +80,8 @@ func (p *Process) answers(ctx context.Context) error {
 			return conn.Close()
 		}
 		select {
-		case <-p.child.done:
-			return fmt.Errorf("start %s: it ended, see %s: %w", p.name, p.log, p.child.err)
+		case <-c.done:
+			return fmt.Errorf("start %s: it ended, see %s: %w", p.name, p.log, c.err)
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %s: %w", p.name, errors.Join(ctx.Err(), err))
 		case <-time.After(20 * time.Millisecond):
@@ -94,7 +93,7 @@ func (p *Process) answers(ctx context.Context) error {
 func (p *Process) Kill(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.child.end(ctx, syscall.SIGKILL)
+	return p.child.Load().end(ctx, syscall.SIGKILL)
 }
 
 // Pause stops the process where it stands: its connections stay open and nothing is answered.
@@ -106,5 +105,5 @@ func (p *Process) Resume() error { return p.signal(syscall.SIGCONT) }
 func (p *Process) signal(sig syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.child.signal(sig)
+	return p.child.Load().signal(sig)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,7 +22,7 @@ type Server struct {
 	cluster  *throwaway.Cluster
 
 	mu      sync.Mutex // held while the server starts or stops
-	running bool
+	running atomic.Bool
 }
 
 // settings make transactions spill early, keep recovery after a crash short, and let a silent connection be noticed
@@ -45,7 +46,7 @@ func settings() map[string]string {
 // newServer makes a cluster below dir, starts it, and makes the database unless it is there.
 func newServer(ctx context.Context, dir, name, database string, major int) (*Server, error) {
 	parent := filepath.Join(dir, name)
-	if err := os.Mkdir(parent, 0o711); err != nil { //nolint:gosec // the server's user passes through
+	if err := os.Mkdir(parent, 0o711); err != nil {
 		return nil, fmt.Errorf("make directory of the %s: %w", name, err)
 	}
 	port, err := freePort(ctx)
@@ -56,7 +57,8 @@ func newServer(ctx context.Context, dir, name, database string, major int) (*Ser
 	if err != nil {
 		return nil, fmt.Errorf("start the %s: %w", name, err)
 	}
-	s := &Server{name: name, database: database, cluster: cluster, running: true}
+	s := &Server{name: name, database: database, cluster: cluster}
+	s.running.Store(true)
 	if database == throwaway.Superuser {
 		return s, nil
 	}
@@ -100,12 +102,9 @@ func (s *Server) through(p *Proxy) (string, error) {
 	return u.String(), nil
 }
 
-// Running says whether the server was started and neither crashed nor stopped by us since.
-func (s *Server) Running() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.running
-}
+// Running says whether the server was started, so that it answered, and neither crashed nor stopped by us since. It waits for
+// nothing.
+func (s *Server) Running() bool { return s.running.Load() }
 
 // Crash stops the server at once, as `pg_ctl stop -m immediate` does, and waits for its end. One that is down is left alone.
 func (s *Server) Crash(ctx context.Context) error { return s.stop(ctx, s.cluster.Crash) }
@@ -116,13 +115,13 @@ func (s *Server) Stop(ctx context.Context) error { return s.stop(ctx, s.cluster.
 func (s *Server) stop(ctx context.Context, how func(context.Context) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.running {
+	if !s.running.Load() {
 		return nil
 	}
 	if err := how(ctx); err != nil {
 		return fmt.Errorf("stop the %s: %w", s.name, err)
 	}
-	s.running = false
+	s.running.Store(false)
 	return nil
 }
 
@@ -130,19 +129,19 @@ func (s *Server) stop(ctx context.Context, how func(context.Context) error) erro
 func (s *Server) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running {
+	if s.running.Load() {
 		return nil
 	}
 	err := s.cluster.Start(ctx)
 	if err == nil {
-		s.running = true
+		s.running.Store(true)
 		return nil
 	}
 	// It may be half way up.
 	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if s.cluster.Crash(down) != nil {
-		s.running = true
+		s.running.Store(true)
 	}
 	return fmt.Errorf("start the %s: %w", s.name, err)
 }
