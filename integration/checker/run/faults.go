@@ -69,10 +69,11 @@ func (r *run) hopFaults(hop string, p *world.Proxy) []nemesis.Fault {
 		{Name: hop + " narrow", Longest: 3 * time.Second, Begin: now(func() error { return p.Bandwidth(20 + r.dice.roll(500)) })},
 		{Name: hop + " cut", Longest: 3 * time.Second, Begin: now(p.Cut)},
 		{Name: hop + " reset", Longest: 200 * time.Millisecond, Begin: now(p.Reset)},
+		{Name: hop + " replies lost", Weight: 2, Longest: time.Second, Begin: now(p.LoseReplies)},
 		{Name: hop + " half open", Longest: 6 * time.Second, Begin: now(p.HalfOpen)},
 	}
 	for i := range list {
-		list[i].Target, list[i].Weight, list[i].End = "hop "+hop, 1, now(p.Heal)
+		list[i].Target, list[i].Weight, list[i].End = "hop "+hop, max(1, list[i].Weight), now(p.Heal)
 	}
 	return list
 }

@@ -142,6 +142,16 @@ func (p *Proxy) Bandwidth(rate int) error {
 // Connections are accepted. Those that lost something end with Heal or the next setting.
 func (p *Proxy) HalfOpen() error { return p.set(silence{}, nil) }
 
+// LoseReplies lets everything through to the server and nothing back, so that what the client did has happened and it does not know.
+// Connections that lost something end with Heal or the next setting.
+func (p *Proxy) LoseReplies() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.up.set(new(toxics.NoopToxic))
+	p.down.set(silence{})
+	return p.ready()
+}
+
 // Cut closes all connections and refuses new ones.
 func (p *Proxy) Cut() error {
 	p.mu.Lock()
@@ -160,6 +170,11 @@ func (p *Proxy) set(t toxics.Toxic, all func(*pair)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.change(t, all)
+	return p.ready()
+}
+
+// ready lets connections in. The caller holds the lock.
+func (p *Proxy) ready() error {
 	select {
 	case <-p.ending:
 		return errors.New("the proxy is closed")

@@ -191,13 +191,49 @@ func TestHalfOpen(t *testing.T) {
 	ok(t, quiet)
 }
 
+// What was sent while replies are lost has arrived: that is the point of it.
+func TestLoseReplies(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	p, err := newProxy(t.Context(), "test", l.Addr().String())
+	must(t, err)
+	defer func() { must(t, p.close()) }()
+	arrived := make(chan []byte, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		b := make([]byte, 4)
+		_, _ = io.ReadFull(conn, b)
+		_, _ = conn.Write([]byte("done"))
+		arrived <- b
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	must(t, p.LoseReplies())
+	conn := dial(t, p)
+	if _, err := round(t, conn, "work", 200*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the reply: %v", err)
+	}
+	if b := <-arrived; string(b) != "work" {
+		t.Errorf("%q arrived", b)
+	}
+	must(t, p.Heal())
+	must(t, conn.SetDeadline(time.Now().Add(5*time.Second)))
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a connection that lost a reply: %v", err)
+	}
+}
+
 // Every setting follows every other, while nobody reads, and what is set last works.
 func TestEverySettingAfterEveryOther(t *testing.T) {
 	p, _ := startProxy(t)
 	settings := map[string]func() error{
 		"latency":   func() error { return p.Latency(20*time.Millisecond, 20*time.Millisecond) },
 		"bandwidth": func() error { return p.Bandwidth(50) },
-		"cut":       p.Cut, "reset": p.Reset, "half-open": p.HalfOpen, "heal": p.Heal,
+		"cut":       p.Cut, "reset": p.Reset, "half-open": p.HalfOpen, "lost replies": p.LoseReplies, "heal": p.Heal,
 	}
 	for a, first := range settings {
 		for b, second := range settings {
