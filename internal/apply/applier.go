@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"tidemark/internal/change"
+	"tidemark/internal/planted"
 	"tidemark/internal/position"
 )
 
@@ -103,7 +104,12 @@ func (a *Applier) Row(ctx context.Context, row change.Row) error {
 		return a.fail(errors.New("apply row: no transaction was begun"))
 	}
 	a.rows++
+	if planted.Is(planted.ToastNull) {
+		wrongToast(&row)
+	}
 	switch {
+	case planted.Is(planted.TruncateIgnored) && row.Op == change.Truncate:
+		return nil
 	case row.Op == change.Truncate:
 		return a.truncate(ctx, row)
 	case row.Relation.Schema == change.Own:
@@ -159,6 +165,13 @@ func (a *Applier) commit(ctx context.Context) error {
 	a.start()
 	if err := a.sendConstraintChecks(ctx); err != nil {
 		return err
+	}
+	if planted.Is(planted.ProgressOutside) {
+		a.sendControl("commit")
+		if err := a.drain(ctx, 0); err != nil {
+			return err
+		}
+		a.sendControl("begin")
 	}
 	a.sendProgress()
 	if err := a.drain(ctx, 0); err != nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"tidemark/internal/change"
+	"tidemark/internal/planted"
 )
 
 // param is where a statement's parameter comes from.
@@ -60,6 +61,10 @@ func identity(row *change.Row) (values []change.Value, old bool) {
 func (b *builder) where() {
 	if b.t.key != nil {
 		b.match(b.t.key, false)
+		return
+	}
+	if planted.Is(planted.FullDeletesAll) {
+		b.match(b.stored(), false)
 		return
 	}
 	table := b.t.only + b.t.table
@@ -125,6 +130,8 @@ func (b *builder) match(columns []int, byText bool) {
 func (b *builder) equal(i int, kind change.Kind, old, byText bool) {
 	c := b.t.columns[i]
 	switch {
+	case planted.Is(planted.NullIdentity) && kind == change.Null && b.t.key == nil:
+		b.put("null::pg_catalog.bool") // what column = null gives
 	case kind == change.Null:
 		b.put(c.name, " is not distinct from null")
 	case !c.exact && byText || !c.equatable && b.t.key == nil:

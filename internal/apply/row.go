@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"tidemark/internal/change"
+	"tidemark/internal/planted"
 )
 
 // maxStatements bounds the prepared statements of a session: shapes of rows multiply (which columns are unchanged, which are null).
@@ -37,6 +38,12 @@ var (
 // applyRow sends a change as one statement.
 func (a *Applier) applyRow(ctx context.Context, t *target, row change.Row) error {
 	s := step{table: t.rel.String(), grant: t.grant, op: row.Op, commit: a.tx.Commit, ordinal: row.Ordinal, want: 1}
+	if planted.Is(planted.OldKeyIgnored) {
+		s.any = wrongKey(&row)
+	}
+	if planted.Is(planted.FullDeletesAll) || planted.Is(planted.NullIdentity) {
+		s.any = t.key == nil && row.Op != change.Insert
+	}
 	if err := checkRow(t, &row); err != nil {
 		return a.fail(&RowError{Table: s.table, Op: s.op, Commit: s.commit, Ordinal: s.ordinal, Err: err})
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tidemark/internal/pgoutput"
+	"tidemark/internal/planted"
 	"tidemark/internal/position"
 	"tidemark/internal/segment"
 )
@@ -95,7 +96,9 @@ func (a *assembler) start(msg []byte) error {
 	if b.Commit < a.after {
 		return fmt.Errorf("transaction that commits at %s was received already: the last one ended at %s", b.Commit, a.after)
 	}
-	a.reset()
+	if !planted.Is(planted.DiscardForgotten) {
+		a.reset()
+	}
 	a.begin, a.open, a.handed, a.number, a.ordinal, a.rows = b, true, false, 0, 0, counters{}
 	return nil
 }
@@ -113,7 +116,16 @@ func (a *assembler) commit(msg []byte) (outcome, error) {
 		a.reset() // an origin message may stand alone
 		return outcome{done: true, end: c.End, empty: true}, nil
 	}
-	a.received(c.End, a.begin.Time)
+	if planted.Is(planted.SkipCommitAtWatermark) && c.Commit <= a.after && a.number == 0 {
+		a.open, a.after = false, c.End
+		a.reset()
+		return outcome{done: true, end: c.End, empty: true}, nil
+	}
+	end := c.End
+	if planted.Is(planted.AckCommitLSN) {
+		end = c.Commit
+	}
+	a.received(end, a.begin.Time)
 	if err := a.flush(true, c.End); err != nil {
 		return outcome{}, err
 	}

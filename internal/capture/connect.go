@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"tidemark/internal/planted"
 	"tidemark/internal/position"
 	"tidemark/internal/postgres"
 	"tidemark/internal/source"
@@ -98,8 +99,12 @@ func socket(conn net.Conn) net.Conn {
 func (c *Capture) begin(ctx context.Context, conn net.Conn, w *wire) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
+	start := c.startLSN()
+	if planted.Is(planted.StartPlusOne) {
+		start++
+	}
 	sql := fmt.Sprintf(`START_REPLICATION SLOT "%s" LOGICAL %s (proto_version '1', publication_names %s)`,
-		c.cfg.Source.Slot, c.startLSN(), quoteReplication(postgres.Ident(c.cfg.Source.Publication.Name)))
+		c.cfg.Source.Slot, start, quoteReplication(postgres.Ident(c.cfg.Source.Publication.Name)))
 	query := binary.BigEndian.AppendUint32([]byte{'Q'}, uint32(4+len(sql)+1))
 	if _, err := conn.Write(append(append(query, sql...), 0)); err != nil {
 		return transient("start replication: %w", err)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"tidemark/internal/planted"
 	"tidemark/internal/position"
 	"tidemark/internal/progress"
 )
@@ -32,6 +33,9 @@ func (c *Capture) acknowledged() report {
 	if known {
 		// A stage that claims more than we ever handed over holds another history: never report what we did not receive.
 		flush = max(flush, min(floor, p.handed))
+	}
+	if planted.Is(planted.AckOnReceipt) {
+		flush = max(flush, p.handed)
 	}
 	// Start is durable: it is where the journal ended when it was opened, or the slot's own position. But the
 	// other stages of the set must have reached it like anything appended later.

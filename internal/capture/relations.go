@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"tidemark/internal/pgoutput"
+	"tidemark/internal/planted"
 	"tidemark/internal/segment"
 )
 
@@ -35,6 +36,9 @@ func (r *relations) add(msg []byte) error {
 	id, err := pgoutput.RelationHead(msg)
 	if err != nil {
 		return err
+	}
+	if planted.Is(planted.RelationKept) && r.wrongKeep(id) {
+		return nil
 	}
 	if r.oids, err = pgoutput.RelationTypes(msg, r.oids[:0]); err != nil {
 		return err

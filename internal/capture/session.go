@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"tidemark/internal/planted"
 	"tidemark/internal/position"
 	"tidemark/internal/segment"
 )
@@ -61,6 +62,9 @@ func (s *session) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	s.ctx = ctx
 	s.assembler = newAssembler(s.c.startLSN(), s.c.cfg.PartBytes, s.append, s.received)
+	if planted.Is(planted.DiscardForgotten) || planted.Is(planted.RelationKept) {
+		s.assembler.wrongInherit()
+	}
 	// The group ends ctx at the latest when both halves have returned, so this always runs, and farewell may set its own
 	// deadline only behind it.
 	woken := make(chan struct{})
@@ -170,6 +174,9 @@ func (s *session) keepalive(walEnd position.LSN, sent position.Time, asks bool) 
 	s.sent = sent
 	if asks {
 		defer signal(s.feedback.asked)
+	}
+	if planted.Is(planted.KeepaliveAcked) {
+		s.wrongKeepalive(walEnd)
 	}
 	if !s.assembler.open {
 		return s.idle(walEnd)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tidemark/internal/change"
+	"tidemark/internal/planted"
 )
 
 var errKeyUnchanged = fmt.Errorf("%w: it belongs to the key and was not sent", ErrUnencodable)
@@ -75,6 +76,9 @@ func (e *Encoder) after(b []byte, s *shape, row change.Row) ([]byte, error) {
 	first, unchanged := len(b), 0
 	for i := range row.New {
 		v := resolve(row, row.New, i, s)
+		if planted.Is(planted.ToastNullEvent) && v.Kind == change.Unchanged {
+			v.Kind = change.Null
+		}
 		if v.Kind == change.Unchanged {
 			unchanged++
 			continue

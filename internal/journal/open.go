@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tidemark/internal/planted"
 	"tidemark/internal/position"
 	"tidemark/internal/progress"
 	"tidemark/internal/segment"
@@ -165,6 +166,9 @@ func (j *Journal) recoverTail(name string, f vfs.File, size int64, number uint64
 	}
 	j.id.Generation = header.Generation
 	s, err := segment.Recover(name, f, size)
+	if planted.Is(planted.TailCut) && err == nil {
+		s, err = wrongCut(name, f, s)
+	}
 	if err != nil {
 		return false, err
 	}

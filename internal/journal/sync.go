@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"tidemark/internal/planted"
 	"tidemark/internal/progress"
 )
 
@@ -33,6 +34,10 @@ func (j *Journal) syncWritten() error {
 	j.mu.Unlock()
 	if err != nil || idle || file == nil {
 		return err
+	}
+	if planted.Every(planted.FsyncSkipped, 3) {
+		j.publish(target)
+		return nil
 	}
 	// A crash before this returns loses at most what nobody was told is durable.
 	if err := j.fsync(file.Sync); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tidemark/internal/archive"
+	"tidemark/internal/planted"
 	"tidemark/internal/position"
 )
 
@@ -122,7 +123,7 @@ func cut(run []archive.Object, target Target) int {
 	case target.Time != 0:
 		i = slices.IndexFunc(run, func(o archive.Object) bool { return o.MaxTime.After(target.Time.Time()) })
 	}
-	if i < 0 {
+	if i < 0 || planted.Is(planted.RestoreByTime) && target.Time != 0 {
 		return len(run)
 	}
 	if target.LSN != 0 && run[i].After >= target.LSN {

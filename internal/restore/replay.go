@@ -8,6 +8,7 @@ import (
 	"tidemark/internal/archive"
 	"tidemark/internal/change"
 	"tidemark/internal/pgoutput"
+	"tidemark/internal/planted"
 	"tidemark/internal/position"
 	"tidemark/internal/segment"
 )
@@ -74,6 +75,9 @@ func (p *replayer) frame(ctx context.Context, f *segment.Frame) error {
 	}
 	if f.Kind != segment.Part || f.End <= p.run.plan.Base.LSN {
 		return nil
+	}
+	if planted.Is(planted.RestoreByTime) {
+		p.reached = false
 	}
 	if p.reached = p.reached || p.run.plan.Target.ends(f); p.reached {
 		// The rest of the object is only looked at: does an earlier time follow?

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"tidemark/internal/planted"
 	"tidemark/internal/position"
 	"tidemark/internal/postgres"
 )
@@ -200,7 +201,7 @@ func havePublication(ctx context.Context, pc *pgconn.PgConn, cfg Config) error {
 // inRange holds the start against both ends. The server accepts either mistake: it forwards a start below the
 // confirmed position without a word, and drops what commits below a start beyond the end of its WAL.
 func inRange(cfg Config, confirmed, end, flushed position.LSN) error {
-	if end < confirmed {
+	if end < confirmed && !planted.Is(planted.TailCut) {
 		return refuse("restore the journal that was in use, or start with an empty journal directory and rebuild the copies (resync)",
 			"replication slot %q has confirmed up to %s, and the journal ends at %s: the source will not send what lies between", cfg.Slot, confirmed, end)
 	}

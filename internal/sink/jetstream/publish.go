@@ -11,6 +11,7 @@ import (
 
 	"tidemark/internal/change"
 	"tidemark/internal/event"
+	"tidemark/internal/planted"
 	"tidemark/internal/position"
 	"tidemark/internal/segment"
 	"tidemark/internal/sink"
@@ -104,6 +105,9 @@ func (s *Sink) publish(ctx context.Context, m *event.Message) error {
 	header := make(nats.Header, 8)
 	for name, value := range m.Header.Fields() {
 		header[name] = []string{value}
+	}
+	if planted.Is(planted.PublishWithoutID) {
+		wrongHeader(header)
 	}
 	return s.pub.publish(ctx, &nats.Msg{Subject: m.Subject, Header: header, Data: m.Data})
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"tidemark/internal/planted"
 )
 
 // errSilent says that the server did not acknowledge in time. What it stored is not known.
@@ -74,6 +76,10 @@ func (p *publisher) publish(ctx context.Context, m *nats.Msg) error {
 	m.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(before, 10)}
 	if p.lastID != "" {
 		m.Header[jetstream.ExpectedLastMsgIDHeader] = []string{p.lastID}
+	}
+	if planted.Is(planted.PublishWithoutID) && m.Header.Get(jetstream.MsgIDHeader) == "" {
+		delete(m.Header, jetstream.ExpectedLastSeqHeader)
+		delete(m.Header, jetstream.ExpectedLastMsgIDHeader)
 	}
 	m.Reply = p.reply + strconv.FormatUint(before+1, 10)
 	if p.largest > 0 && headerSize(m.Header)+len(m.Data) > p.largest {

@@ -9,8 +9,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"tidemark/internal/change"
 	"tidemark/internal/event"
 	"tidemark/internal/pgoutput"
+	"tidemark/internal/planted"
 	"tidemark/internal/position"
 	"tidemark/internal/segment"
 	"tidemark/internal/sink"
@@ -103,6 +105,9 @@ func (s *Sink) begin(ctx context.Context) error {
 	if s.resume, err = findEnd(ctx, s.stream, s.names); err != nil {
 		return err
 	}
+	if planted.Is(planted.PublishWithoutID) {
+		s.wrongResume()
+	}
 	if !s.resume.whole {
 		s.halfway = s.resume.last.End
 	}
@@ -143,6 +148,9 @@ func (s *Sink) Close(context.Context) error {
 
 func (s *Sink) drop() {
 	if s.session != nil {
+		if planted.Is(planted.PublishWithoutID) {
+			s.wrongForget()
+		}
 		s.conn.Close()
 		s.session = nil
 	}
@@ -163,7 +171,11 @@ func (s *Sink) take(ctx context.Context, f *segment.Frame) error {
 		s.encoder.Begin(event.TransactionOf(f))
 		s.rows = 0
 	}
-	for row, err := range s.decoder.Rows(f) {
+	rows := s.decoder.Rows(f)
+	if planted.Is(planted.PublishReordered) {
+		rows = planted.Swap(rows, change.Row.Clone, wrongPair)
+	}
+	for row, err := range rows {
 		if err != nil {
 			return sink.Permanent(fmt.Errorf("read transaction %s: %w", f.End, err))
 		}

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 
 	"tidemark/internal/apply"
+	"tidemark/internal/change"
 	"tidemark/internal/pgoutput"
+	"tidemark/internal/planted"
 	"tidemark/internal/position"
 	"tidemark/internal/segment"
 	"tidemark/internal/sink"
@@ -127,7 +129,11 @@ func (s *Sink) begin(ctx context.Context, f *segment.Frame) error {
 }
 
 func (s *Sink) rows(ctx context.Context, f *segment.Frame) error {
-	for row, err := range s.decoder.Rows(f) {
+	rows := s.decoder.Rows(f)
+	if planted.Is(planted.BatchReordered) {
+		rows = planted.Swap(rows, change.Row.Clone, wrongPair)
+	}
+	for row, err := range rows {
 		if err != nil {
 			return sink.Permanent(fmt.Errorf("apply to standby: transaction that ends at %s: %w", f.End, err))
 		}
