@@ -67,8 +67,8 @@ func (r *run) hopFaults(hop string, p *world.Proxy) []nemesis.Fault {
 			return p.Latency(time.Duration(5+r.dice.roll(200))*time.Millisecond, time.Duration(r.dice.roll(50))*time.Millisecond)
 		})},
 		{Name: hop + " narrow", Longest: 3 * time.Second, Begin: now(func() error { return p.Bandwidth(20 + r.dice.roll(500)) })},
-		{Name: hop + " cut", Longest: 3 * time.Second, Begin: now(p.Cut)},
-		{Name: hop + " reset", Longest: 200 * time.Millisecond, Begin: now(p.Reset)},
+		{Name: hop + " cut", Weight: 2, Longest: 3 * time.Second, Begin: now(p.Cut)},
+		{Name: hop + " reset", Weight: 2, Longest: 200 * time.Millisecond, Begin: now(p.Reset)},
 		{Name: hop + " replies lost", Weight: 2, Longest: time.Second, Begin: now(p.LoseReplies)},
 		{Name: hop + " half open", Longest: 6 * time.Second, Begin: now(p.HalfOpen)},
 	}
