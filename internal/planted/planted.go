@@ -67,12 +67,12 @@ const (
 	// PublishReordered is BatchReordered for the stream: positions go back within a transaction. I3, I6. It needs transactions
 	// with two rows of a table.
 	PublishReordered Bug = "publish-reordered"
-	// PublishWithoutID repeats what was not acknowledged when a connection is lost without looking at what the stream holds, and
-	// without message id and expected sequence. I3. It needs a connection to NATS that is lost while acknowledgements are
-	// outstanding.
+	// PublishWithoutID takes the last acknowledgement for lost when a connection is lost, and repeats that transaction without
+	// looking at what the stream holds, without message id and without expected sequence. I3. It needs a connection to NATS
+	// that is lost while the service runs.
 	PublishWithoutID Bug = "publish-without-id"
-	// StreamResumeOff goes on one message too far behind a stream that ends within a transaction. I1. It needs a service,
-	// server or connection that ends within a transaction.
+	// StreamResumeOff goes on one message too far behind what the stream holds. I1. It needs a restart of the service or of
+	// NATS, or a connection between them that is lost.
 	StreamResumeOff Bug = "stream-resume-off"
 )
 

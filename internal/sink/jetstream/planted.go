@@ -12,21 +12,14 @@ import (
 
 // These serve package planted; the compiler leaves them out of the program that ships.
 
-// wrongRetry says what is repeated when a session was lost: everything behind the transaction that ends at from, and
-// up to where the stream really ends without an id.
+// wrongRetry says what is repeated when a session was lost: everything behind from, the end of the last transaction but
+// one that was acknowledged, and up to where the stream really ends without an id.
 var wrongRetry struct {
 	from position.LSN
 	to   position.Position
 }
 
-// wrongForget keeps of a session what was acknowledged in it.
-func (s *Sink) wrongForget() {
-	if s.reached.Stored != 0 {
-		wrongRetry.from = s.reached.Stored
-	}
-}
-
-// wrongResume believes the acknowledgements of the session before in place of the stream.
+// wrongResume believes that the last transaction's acknowledgement was lost, and does not ask the stream.
 func (s *Sink) wrongResume() {
 	from := wrongRetry.from
 	if from == 0 || s.resume.sequence == 0 || from >= s.resume.last.End {
@@ -40,6 +33,17 @@ func wrongHeader(header nats.Header) {
 	if p, err := event.ParsePosition(header); err == nil && !wrongRetry.to.Less(p) {
 		header.Del(event.HeaderID)
 	}
+}
+
+// wrongSkipped is the session that has left out its first message.
+var wrongSkipped *session
+
+func (s *Sink) wrongSkip() bool {
+	if wrongSkipped == s.session || s.resume.sequence == 0 {
+		return false
+	}
+	wrongSkipped = s.session
+	return true
 }
 
 func wrongPair(a, b change.Row) bool {

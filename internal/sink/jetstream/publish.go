@@ -102,6 +102,9 @@ func (s *Sink) mark(ctx context.Context) error {
 }
 
 func (s *Sink) publish(ctx context.Context, m *event.Message) error {
+	if planted.Is(planted.StreamResumeOff) && s.wrongSkip() {
+		return nil
+	}
 	header := make(nats.Header, 8)
 	for name, value := range m.Header.Fields() {
 		header[name] = []string{value}

@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"tidemark/internal/event"
-	"tidemark/internal/planted"
 	"tidemark/internal/position"
 	"tidemark/internal/sink"
 )
@@ -52,9 +51,6 @@ func findEnd(ctx context.Context, stream jetstream.Stream, n names) (resume, err
 	if r.whole {
 		r.stored, r.marker = r.last.End, last
 		return r, nil
-	}
-	if planted.Is(planted.StreamResumeOff) {
-		r.last.Ordinal++
 	}
 	return r.behindMarker(ctx, stream, n)
 }

@@ -148,9 +148,6 @@ func (s *Sink) Close(context.Context) error {
 
 func (s *Sink) drop() {
 	if s.session != nil {
-		if planted.Is(planted.PublishWithoutID) {
-			s.wrongForget()
-		}
 		s.conn.Close()
 		s.session = nil
 	}
@@ -218,6 +215,9 @@ func (s *Sink) collect() error {
 func (s *session) cover(e ended) {
 	s.reached.Covered = e.end
 	if e.marked {
+		if planted.Is(planted.PublishWithoutID) {
+			wrongRetry.from = s.reached.Stored
+		}
 		s.reached.Stored, s.marker, s.behind = e.end, e.need, time.Time{}
 		return
 	}
