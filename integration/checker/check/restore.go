@@ -155,8 +155,7 @@ func (r *Restore) attempt(ctx context.Context, j job) (out outcome, err error) {
 		return out, err
 	}
 	defer func() {
-		var v *Violation
-		if errors.As(err, &v) {
+		if v, ok := errors.AsType[*Violation](err); ok {
 			v.Detail += "; the database " + db.name + " is kept"
 			return
 		}

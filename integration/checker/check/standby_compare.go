@@ -29,7 +29,7 @@ func (s *Standby) compare(ctx context.Context, tx pgx.Tx, at progress) error {
 		if have[name] == want[name] {
 			continue
 		}
-		keys := ""
+		var keys string
 		if rows, err := s.Rows(ctx, tx, t); err != nil {
 			keys = fmt.Sprintf("keys are not known: %v", err)
 		} else {

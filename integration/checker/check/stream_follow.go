@@ -23,8 +23,7 @@ var errClosed = errors.New("the connection is closed")
 func (s *Stream) Run(ctx context.Context) error {
 	for s.broken == nil {
 		err := s.session(ctx)
-		var v *Violation
-		if errors.As(err, &v) {
+		if _, ok := errors.AsType[*Violation](err); ok {
 			s.broken = err
 			break
 		}
