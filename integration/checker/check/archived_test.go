@@ -290,7 +290,7 @@ func decoded(tx *fold.Transaction, data string) {
 		return
 	}
 	tx.Published = true
-	for _, name := range strings.SplitSeq(strings.ReplaceAll(m[1], `"`, ""), ", ") {
+	for name := range strings.SplitSeq(strings.ReplaceAll(m[1], `"`, ""), ", ") {
 		for _, table := range archivedTables {
 			if table.String() == name {
 				tx.Changes = append(tx.Changes, decodedChange(table, decodedOps[m[2]], m[3]))

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"tidemark/internal/position"
+
+	"tidemark/integration/checker/check"
 )
 
 // often makes a check again and again. One that could not be made is counted: a server was down.
@@ -45,17 +47,27 @@ func (r *run) traces(ctx context.Context) error {
 }
 
 func (r *run) restores(ctx context.Context) error {
-	return r.often(ctx, "restores", 2*time.Second, 8*time.Second, func(ctx context.Context) error { return r.restore.Check(ctx, r.archived(ctx)) })
+	return r.often(ctx, "restores", 2*time.Second, 8*time.Second, func(ctx context.Context) error {
+		return r.restore.Check(ctx, position.LSN(r.covered.Load()))
+	})
 }
 
-// archived is what the archive holds for certain: what the service said last.
-func (r *run) archived(ctx context.Context) position.LSN {
-	if s, err := r.world.Service.Status(ctx); err == nil {
+// statuses asks the service how its copies are: none may give up, whatever is broken around it. What it says of the archive must be
+// restorable from then on.
+func (r *run) statuses(ctx context.Context) error {
+	return r.often(ctx, "statuses", 500*time.Millisecond, 1500*time.Millisecond, func(ctx context.Context) error {
+		s, err := r.world.Service.Status(ctx)
+		if err != nil {
+			return err
+		}
 		for _, c := range s.Copies {
+			if c.State == "stopped" {
+				return check.Violated("service", c.Position, "copy %s stopped: %s", c.Name, c.Reason)
+			}
 			if c.Name == "archive" {
-				r.covered.Store(uint64(max(position.LSN(r.covered.Load()), c.Position)))
+				r.covered.Store(max(r.covered.Load(), uint64(c.Position)))
 			}
 		}
-	}
-	return position.LSN(r.covered.Load())
+		return nil
+	})
 }

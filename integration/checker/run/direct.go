@@ -123,7 +123,7 @@ func (r *run) statusReaches(ctx context.Context, lsn position.LSN) error {
 		return err
 	}
 	for _, c := range s.Copies {
-		if c.Position < lsn || c.LagSeconds > idleLag {
+		if c.Position < lsn || c.LagSeconds < 0 || c.LagSeconds > idleLag {
 			return fmt.Errorf("%s is at %s with a lag of %.1f s (%s)", c.Name, c.Position, c.LagSeconds, c.State)
 		}
 	}

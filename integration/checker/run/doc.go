@@ -8,7 +8,7 @@
 //   - the standby is compared in one snapshot, every half second or so;
 //   - restores to chosen moments are made and compared;
 //   - the trace of the service is compared: no acknowledgement before its fsync;
-//   - the service must not end unless it was told to.
+//   - the service must not end, and none of its copies stop, unless it was told to.
 //
 // The run alternates trouble (faults) and quiet. In quiet everything is mended and the load stands still; every copy must reach the primary
 // and equal it, lag must fall to nothing, the slot must follow. Then the service is stopped or killed, its journal is

@@ -120,7 +120,7 @@ func (r *run) everything(ctx context.Context) error {
 	r.started = time.Now()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		r.load.Run, r.log.Run, r.sampler.Run, r.stream.Run, r.standbys, r.restores, r.traces, r.supervise,
+		r.load.Run, r.log.Run, r.sampler.Run, r.stream.Run, r.standbys, r.restores, r.statuses, r.traces, r.supervise,
 	} {
 		group.Go(func() error { return quietly(ctx, part) })
 	}

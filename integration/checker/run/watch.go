@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -67,13 +68,18 @@ func (r *run) gone(ctx context.Context) error {
 	return nil
 }
 
-// retry makes a check until it says something: that all is well, that something is violated, or that it cannot be made.
-func retry(ctx context.Context, pause time.Duration, what func(context.Context) error) error {
+// retry makes a check until it says that all is well or that something is violated. When time is up, the error is the last that had
+// another cause.
+func retry(ctx context.Context, pause time.Duration, what func(context.Context) error) (err error) {
 	for {
-		err := what(ctx)
-		if err == nil || isViolation(err) || ctx.Err() != nil {
-			return err
+		latest := what(ctx)
+		if latest == nil || isViolation(latest) {
+			return latest
 		}
+		if ctx.Err() != nil {
+			return cmp.Or(err, latest)
+		}
+		err = latest
 		select {
 		case <-ctx.Done():
 			return err
