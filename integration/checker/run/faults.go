@@ -66,14 +66,18 @@ func (r *run) hopFaults(hop string, p *world.Proxy) []nemesis.Fault {
 		{Name: hop + " slow", Longest: 4 * time.Second, Begin: now(func() error {
 			return p.Latency(time.Duration(5+r.dice.roll(200))*time.Millisecond, time.Duration(r.dice.roll(50))*time.Millisecond)
 		})},
-		{Name: hop + " narrow", Longest: 3 * time.Second, Begin: now(func() error { return p.Bandwidth(20 + r.dice.roll(500)) })},
+		// What is under way takes long then, so a reset at the end strikes in the middle of it.
+		{Name: hop + " narrow, then reset", Weight: 2, Longest: 5 * time.Second, Begin: now(func() error { return p.Bandwidth(50 + r.dice.roll(1000)) }), End: now(p.Reset)},
 		{Name: hop + " cut", Weight: 2, Longest: 3 * time.Second, Begin: now(p.Cut)},
 		{Name: hop + " reset", Weight: 2, Longest: 200 * time.Millisecond, Begin: now(p.Reset)},
 		{Name: hop + " replies lost", Weight: 2, Longest: time.Second, Begin: now(p.LoseReplies)},
 		{Name: hop + " half open", Longest: 6 * time.Second, Begin: now(p.HalfOpen)},
 	}
 	for i := range list {
-		list[i].Target, list[i].Weight, list[i].End = "hop "+hop, max(1, list[i].Weight), now(p.Heal)
+		list[i].Target, list[i].Weight = "hop "+hop, max(1, list[i].Weight)
+		if list[i].End == nil {
+			list[i].End = now(p.Heal)
+		}
 	}
 	return list
 }

@@ -51,7 +51,7 @@ func kinds() []kind {
 		ordinary("truncate cascade", 1, (*session).truncateCascade),
 		ordinary("truncate restart identity", 1, (*session).truncateRestart),
 		ordinary("truncate undone", 1, (*session).truncateUndone),
-		{name: "big", weight: 3, sessions: 1, run: (*session).big},
+		{name: "big", weight: 6, sessions: 1, run: (*session).big},
 		{name: "change identity", weight: 40, sessions: 1, run: (*session).changeIdentity},
 		{name: "empty", weight: 20, run: (*session).empty},
 		{name: "unpublished", weight: 20, run: (*session).unpublished},
