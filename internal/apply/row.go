@@ -41,6 +41,9 @@ func (a *Applier) applyRow(ctx context.Context, t *target, row change.Row) error
 	if planted.Is(planted.OldKeyIgnored) {
 		s.any = wrongKey(&row)
 	}
+	if planted.Is(planted.BatchReordered) {
+		s.any = row.Op != change.Insert
+	}
 	if planted.Is(planted.FullDeletesAll) || planted.Is(planted.NullIdentity) {
 		s.any = t.key == nil && row.Op != change.Insert
 	}

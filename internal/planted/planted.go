@@ -55,8 +55,8 @@ const (
 	// ProgressOutside moves the progress row in a transaction of its own behind that of the data. I1, I3. Readers who see
 	// both at once see it between the two; a kill there applies the transactions again.
 	ProgressOutside Bug = "progress-outside"
-	// BatchReordered swaps the last two rows of a table within a transaction on the standby only. I1. It needs
-	// transactions that change a row twice.
+	// BatchReordered swaps the last two rows of a table within a transaction on the standby only, where the later one is a delete or
+	// an update that keeps its key, and takes it well when a row is not there yet. I1. It needs transactions that change a row twice.
 	BatchReordered Bug = "batch-reordered"
 )
 

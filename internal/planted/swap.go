@@ -2,8 +2,8 @@ package planted
 
 import "iter"
 
-// Swap gives what all gives with the last two that are alike in the wrong order. It keeps clones until the end.
-func Swap[T any](all iter.Seq2[T, error], clone func(T) T, alike func(a, b T) bool) iter.Seq2[T, error] {
+// Swap gives what all gives with the last two that are a pair in the wrong order. It keeps clones until the end.
+func Swap[T any](all iter.Seq2[T, error], clone func(T) T, pair func(later, earlier T) bool) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var kept []T
 		for v, err := range all {
@@ -13,7 +13,7 @@ func Swap[T any](all iter.Seq2[T, error], clone func(T) T, alike func(a, b T) bo
 			}
 			kept = append(kept, clone(v))
 		}
-		swapLast(kept, alike)
+		swapLast(kept, pair)
 		for _, v := range kept {
 			if !yield(v, nil) {
 				return
@@ -22,10 +22,10 @@ func Swap[T any](all iter.Seq2[T, error], clone func(T) T, alike func(a, b T) bo
 	}
 }
 
-func swapLast[T any](all []T, alike func(a, b T) bool) {
+func swapLast[T any](all []T, pair func(later, earlier T) bool) {
 	for i := len(all) - 1; i > 0; i-- {
 		for j := i - 1; j >= 0; j-- {
-			if alike(all[i], all[j]) {
+			if pair(all[i], all[j]) {
 				all[i], all[j] = all[j], all[i]
 				return
 			}

@@ -2,7 +2,9 @@ package standby
 
 import "tidemark/internal/change"
 
-// wrongPair serves package planted; the compiler leaves it out of the program that ships.
-func wrongPair(a, b change.Row) bool {
-	return a.Op != change.Truncate && a.Relation == b.Relation && a.Relation.Schema != change.Own
+// wrongPair serves package planted; the compiler leaves it out of the program that ships. It takes pairs of which the
+// later one can do no harm that the standby would refuse when it comes first.
+func wrongPair(later, earlier change.Row) bool {
+	harmless := later.Op == change.Delete || later.Op == change.Update && !later.OldKey
+	return harmless && later.Relation == earlier.Relation && later.Relation.Schema != change.Own
 }
