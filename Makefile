@@ -56,8 +56,12 @@ checker: setup build
 	go build -o bin/checker ./integration/checker
 
 .PHONY: check
-check: checker ## the consistency checker: random load, random faults, exact oracle (SEED=n MINUTES=3, PG=17)
-	bin/checker -bin bin/tidemark -pg $(firstword $(MAJORS)) -seed $(SEED) -minutes $(MINUTES)
+check: checker $(if $(findstring -planted,$(CHECKFLAGS)),planted) ## the consistency checker: random load, random faults, exact oracle (SEED=n MINUTES=3, PG=17)
+	bin/checker -bin bin/tidemark -pg $(firstword $(MAJORS)) -seed $(SEED) -minutes $(MINUTES) $(CHECKFLAGS)
+
+.PHONY: planted
+planted:
+	CGO_ENABLED=0 go build -trimpath -tags planted -o bin/tidemark-planted ./cmd/tidemark
 
 .PHONY: soak
 soak: MINUTES = 60

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +28,17 @@ func build(t *testing.T, tags string) string {
 	return path
 }
 
+// major is the PostgreSQL version to run on: the first of TIDEMARK_TEST_PG, otherwise 17. make setup brings either.
+func major(t *testing.T) int {
+	t.Helper()
+	first, _, _ := strings.Cut(cmp.Or(strings.TrimSpace(os.Getenv("TIDEMARK_TEST_PG")), "17"), " ")
+	n, err := strconv.Atoi(first)
+	if err != nil {
+		t.Fatalf("TIDEMARK_TEST_PG: %v", err)
+	}
+	return n
+}
+
 // check makes a run. Its directory lies outside the test's own, so that it stays when something is found.
 func check(t *testing.T, cfg run.Config) run.Report {
 	t.Helper()
@@ -33,7 +47,7 @@ func check(t *testing.T, cfg run.Config) run.Report {
 		t.Fatal(err)
 	}
 	cfg.Dir, cfg.Log = dir, slog.New(slog.NewTextHandler(io.Discard, nil))
-	ctx, cancel := context.WithTimeout(t.Context(), cfg.Length+5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), cfg.Length+4*time.Minute)
 	defer cancel()
 	report, err := run.Run(ctx, cfg)
 	if err != nil {
@@ -42,20 +56,15 @@ func check(t *testing.T, cfg run.Config) run.Report {
 	return report
 }
 
-// TestFixedSeed is one run that is the same every time, as far as two processors and six servers allow.
+// TestFixedSeed is one run whose choices are the same every time; their timing is not.
 func TestFixedSeed(t *testing.T) {
 	bin := os.Getenv("TIDEMARK_BIN")
 	if bin == "" {
 		bin = build(t, "")
 	}
-	report := check(t, run.Config{Bin: bin, Major: 17, Seed: 1, Length: 45 * time.Second, Sessions: 8})
+	report := check(t, run.Config{Bin: bin, Major: major(t), Seed: 1, Length: 45 * time.Second, Sessions: 8})
 	t.Log(report.Text())
 	if report.Violation != "" {
 		t.Fatal("the service broke a promise")
-	}
-	for _, name := range []string{"standby snapshots", "restores", "journals checked offline", "exact snapshots: samples", "stream: transactions", "trace: ack", "quiet periods"} {
-		if report.Counts[name] == 0 {
-			t.Errorf("the run counted no %s", name)
-		}
 	}
 }

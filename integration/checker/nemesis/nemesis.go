@@ -53,7 +53,8 @@ func New(faults []Fault, seed uint64, note func(Entry)) *Nemesis {
 // Counts returns how often each fault was begun.
 func (n *Nemesis) Counts() map[string]int { return maps.Clone(n.counts) }
 
-// Trouble breaks and mends things for a while. When it returns everything has been mended, or an error says what was not.
+// Trouble breaks and mends things for a while. When it returns everything has been mended, or an error says what was not. When ctx ends
+// nothing more is mended.
 func (n *Nemesis) Trouble(ctx context.Context, length time.Duration) error {
 	end := time.Now().Add(length)
 	next := time.Now()
@@ -69,8 +70,10 @@ func (n *Nemesis) Trouble(ctx context.Context, length time.Duration) error {
 		}
 		n.sleep(ctx, min(time.Until(n.soonest(next)), time.Until(end)))
 	}
-	// What was broken is mended though the run ends: servers that are stopped could not be closed in order.
-	return n.mend(context.WithoutCancel(ctx), time.Time{})
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // what was found shall be kept as it is
+	}
+	return n.mend(ctx, time.Time{})
 }
 
 func (n *Nemesis) between(low, high time.Duration) time.Duration {

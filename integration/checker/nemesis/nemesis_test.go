@@ -67,3 +67,14 @@ func TestErrorsEndTheTrouble(t *testing.T) {
 		t.Errorf("trouble ends with %v", err)
 	}
 }
+
+func TestNothingIsMendedWhenTheRunEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	n := New([]Fault{{Name: "a", Target: "x", Weight: 1, Longest: time.Minute,
+		Begin: func(context.Context) error { cancel(); return nil },
+		End:   func(context.Context) error { t.Error("it was mended"); return nil },
+	}}, 1, func(Entry) {})
+	if err := n.Trouble(ctx, time.Minute); !errors.Is(err, context.Canceled) {
+		t.Errorf("trouble ends with %v", err)
+	}
+}

@@ -25,13 +25,24 @@ func (r *run) direct(ctx context.Context) error {
 		if err := r.nemesis.Trouble(ctx, min(length, time.Until(end))); err != nil {
 			return err
 		}
-		if err := r.quiet(ctx); err != nil {
+		if err := r.bounded(ctx, r.quiet); err != nil {
 			return err
 		}
 		if !time.Now().Before(end) {
-			return r.ledger(ctx)
+			return r.bounded(ctx, r.ledger)
 		}
 	}
+}
+
+// bounded takes it for a violation when a quiet period does not come to an end: somebody waits for something that never comes.
+func (r *run) bounded(ctx context.Context, quiet func(context.Context) error) error {
+	limited, cancel := context.WithTimeoutCause(ctx, 3*catchUp, errLate)
+	defer cancel()
+	err := quiet(limited)
+	if err != nil && !isViolation(err) && ctx.Err() == nil && limited.Err() != nil {
+		return check.Violated("live", 0, "a quiet period did not end within %v: %v", 3*catchUp, err)
+	}
+	return err
 }
 
 // quiet stops the load and holds everything against everything else.

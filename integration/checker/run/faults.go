@@ -64,14 +64,17 @@ func (r *run) hopFaults(hop string, p *world.Proxy) []nemesis.Fault {
 	// The schedule is fixed by the nemesis' seed; how bad a fault is comes from the director's.
 	list := []nemesis.Fault{
 		{Name: hop + " slow", Longest: 4 * time.Second, Begin: now(func() error {
-			return p.Latency(time.Duration(5+r.dice.roll(200))*time.Millisecond, time.Duration(r.dice.roll(50))*time.Millisecond)
+			return p.Latency(time.Duration(5+r.worse.roll(200))*time.Millisecond, time.Duration(r.worse.roll(50))*time.Millisecond)
 		})},
 		// What is under way takes long then, so a reset at the end strikes in the middle of it.
-		{Name: hop + " narrow, then reset", Weight: 2, Longest: 5 * time.Second, Begin: now(func() error { return p.Bandwidth(50 + r.dice.roll(1000)) }), End: now(p.Reset)},
+		{Name: hop + " narrow, then reset", Weight: 2, Longest: 5 * time.Second, Begin: now(func() error { return p.Bandwidth(50 + r.worse.roll(1000)) }), End: now(p.Reset)},
 		{Name: hop + " cut", Weight: 2, Longest: 3 * time.Second, Begin: now(p.Cut)},
 		{Name: hop + " reset", Weight: 2, Longest: 200 * time.Millisecond, Begin: now(p.Reset)},
 		{Name: hop + " replies lost", Weight: 2, Longest: time.Second, Begin: now(p.LoseReplies)},
 		{Name: hop + " half open", Longest: 6 * time.Second, Begin: now(p.HalfOpen)},
+	}
+	if hop == world.HopSource { // where we ask at all times; elsewhere a statement may take its time, and only the kernel can tell
+		list = append(list, nemesis.Fault{Name: hop + " lost for good", Longest: 100 * time.Millisecond, Begin: now(p.Abandon)})
 	}
 	for i := range list {
 		list[i].Target, list[i].Weight = "hop "+hop, max(1, list[i].Weight)
@@ -84,7 +87,7 @@ func (r *run) hopFaults(hop string, p *world.Proxy) []nemesis.Fault {
 
 func (r *run) storeFaults() []nemesis.Fault {
 	a := r.world.Archive
-	chance := func() *rand.Rand { return rand.New(rand.NewPCG(r.cfg.Seed, uint64(r.dice.roll(1<<30)))) }
+	chance := func() *rand.Rand { return rand.New(rand.NewPCG(r.cfg.Seed, uint64(r.worse.roll(1<<30)))) }
 	list := []nemesis.Fault{
 		{Name: "s3 answers 503", Begin: always(func() { a.Answer503(0.7, chance()) })},
 		{Name: "s3 replies lost", Begin: always(func() { a.LoseReply(0.5, chance()) })},
@@ -96,16 +99,16 @@ func (r *run) storeFaults() []nemesis.Fault {
 	return list
 }
 
-// diskFull excuses the service from going on: a service manager starts it again.
+// diskFull excuses a service that ends: started on a full disk it may give up, and a service manager starts it again.
 func (r *run) diskFull() nemesis.Fault {
 	d := r.world.Disk
 	return nemesis.Fault{Name: "journal disk full", Target: "disk", Weight: 2, Longest: 4 * time.Second,
 		Begin: func(ctx context.Context) error {
-			r.watch.excuse(time.Minute)
+			r.watch.excuse(10 * time.Second)
 			return d.Fill(ctx)
 		},
 		End: now(func() error {
-			r.watch.excuse(10 * time.Second)
+			r.watch.excuse(2 * time.Second)
 			return d.Free()
 		}),
 	}

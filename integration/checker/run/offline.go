@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"tidemark/internal/position"
@@ -15,12 +16,13 @@ import (
 // offline ends the service, well or not, looks at its journal, and commits two prepared transactions as the next WAL records
 // before it starts again: a service that begins one byte too far misses the first, one that compares commit LSNs the second.
 func (r *run) offline(ctx context.Context) error {
-	r.watch.takeDown()
-	defer r.watch.bringUp()
+	down := sync.OnceFunc(r.watch.takeDown)
+	defer func() { down(); r.watch.bringUp() }()
 	exact, err := r.load.Edge(ctx, func() error {
 		if err := retry(ctx, 20*time.Millisecond, r.caughtUp); err != nil {
 			return err
 		}
+		down()
 		return r.stop(ctx)
 	})
 	if err != nil {
@@ -47,6 +49,9 @@ func (r *run) caughtUp(ctx context.Context) error {
 
 // stop terminates the service three times in four, and kills it otherwise.
 func (r *run) stop(ctx context.Context) error {
+	if !r.world.Service.Running() {
+		return check.Violated("service", 0, "it ended by itself while nothing was broken: its log is %s", r.world.Service.LogFile())
+	}
 	if r.dice.roll(4) == 0 {
 		r.tally.add("service killed in quiet", 1)
 		return r.world.Service.Kill()
@@ -92,6 +97,8 @@ func (r *run) audit(ctx context.Context) error {
 
 // base writes another base into the archive; restores may begin there.
 func (r *run) base(ctx context.Context) error {
+	r.baseMu.Lock()
+	defer r.baseMu.Unlock()
 	result, err := r.world.Service.Command(ctx, "snapshot", "archive")
 	if err != nil {
 		return err

@@ -18,6 +18,8 @@ type Report struct {
 	Seconds   float64        `json:"seconds"`
 	Counts    map[string]int `json:"counts"`
 	Violation string         `json:"violation,omitempty"`
+	// Check is which check found it.
+	Check string `json:"check,omitempty"`
 	// Detected is when the violation was found, in seconds from the begin of the load.
 	Detected float64 `json:"detected_seconds,omitempty"`
 	Dir      string  `json:"directory,omitempty"`

@@ -1,11 +1,13 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +25,8 @@ import (
 // run is one run and what it consists of.
 type run struct {
 	cfg    Config
-	dice   dice // of the director and the faults; every other part has one of its own
+	dice   dice // of the director; whatever else needs chance has dice of its own, so that timing does not change a seed's choices
+	worse  dice // of how bad a fault is
 	tally  *tally
 	faults *lines
 	ops    *lines
@@ -42,6 +45,7 @@ type run struct {
 	nemesis  *nemesis.Nemesis
 
 	standbyMu sync.Mutex // one look at the standby at a time
+	baseMu    sync.Mutex // one base at a time
 	covered   atomic.Uint64
 	watch     watch
 	started   time.Time // begin of the load
@@ -58,7 +62,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	if err := cfg.validate(); err != nil {
 		return report, err
 	}
-	r := &run{cfg: cfg, dice: newDice(cfg.Seed, 0xd17ec7), tally: newTally()}
+	r := &run{cfg: cfg, dice: newDice(cfg.Seed, 0xd17ec7), worse: newDice(cfg.Seed, 0xbad), tally: newTally()}
 	begin := time.Now()
 	err := r.whole(ctx)
 	report.Seconds = time.Since(begin).Seconds()
@@ -86,17 +90,33 @@ func (r *run) whole(ctx context.Context) (err error) {
 		return fmt.Errorf("prepare: %w", err)
 	}
 	defer func() { err = errors.Join(err, r.log.Close()) }()
-	return r.everything(ctx)
+	err = r.everything(ctx)
+	if err == nil {
+		err = r.last(ctx)
+	}
+	return err
+}
+
+// last reads the trace's end once the service is told to stop: the checks before saw it running.
+func (r *run) last(ctx context.Context) error {
+	r.watch.takeDown()
+	if err := r.terminate(ctx); err != nil {
+		return err
+	}
+	return r.trace.Check()
 }
 
 // verdict turns what ended the run into the report and the error. Nothing is removed after a violation.
 func (r *run) verdict(report Report, err error) (Report, error) {
 	if found, ok := errors.AsType[*check.Violation](err); ok {
-		report.Violation, report.Dir = found.Error(), r.cfg.Dir
+		report.Violation, report.Check, report.Dir = found.Error(), found.Check, r.cfg.Dir
 		report.Detected = r.ended.Sub(r.started).Seconds()
-		report.Repeat = fmt.Sprintf("make check SEED=%d MINUTES=%d PG=%d", r.cfg.Seed, max(1, int(r.cfg.Length.Minutes())), r.cfg.Major)
+		report.Repeat = r.repeat()
 		r.write(report)
 		return report, nil
+	}
+	if err == nil {
+		err = r.idle(report)
 	}
 	if err != nil {
 		report.Dir = r.cfg.Dir
@@ -110,6 +130,41 @@ func (r *run) verdict(report Report, err error) (Report, error) {
 	return report, os.RemoveAll(r.cfg.Dir)
 }
 
+// idle says which check was never made in a run that was long enough for all. Such a run proves nothing.
+func (r *run) idle(report Report) error {
+	if r.cfg.Length < 30*time.Second {
+		return nil
+	}
+	for _, name := range []string{
+		"standby snapshots", "restores", "statuses", "journals checked offline", "quiet periods", "exact snapshots: samples", "stream: transactions",
+		"trace: ack", faultsCounted,
+	} {
+		if report.Counts[name] == 0 {
+			return fmt.Errorf("the run counted no %s", name)
+		}
+	}
+	return nil
+}
+
+// repeat is the command that makes the same run again.
+func (r *run) repeat() string {
+	command := fmt.Sprintf("make check SEED=%d MINUTES=%g PG=%d", r.cfg.Seed, r.cfg.Length.Minutes(), r.cfg.Major)
+	var flags []string
+	if r.cfg.Sessions != 0 {
+		flags = append(flags, fmt.Sprintf("-sessions %d", r.cfg.Sessions))
+	}
+	if r.cfg.Rate != 0 {
+		flags = append(flags, fmt.Sprintf("-rate %g", r.cfg.Rate))
+	}
+	if r.cfg.Planted != "" { // with a program that has it
+		flags = append(flags, "-bin bin/tidemark-planted -planted "+r.cfg.Planted)
+	}
+	if len(flags) > 0 {
+		command += fmt.Sprintf(" CHECKFLAGS=%q", strings.Join(flags, " "))
+	}
+	return command
+}
+
 func (r *run) write(report Report) {
 	// The report is printed too, so it may be missing here.
 	_ = os.WriteFile(filepath.Join(r.cfg.Dir, "report.json"), []byte(report.JSON()+"\n"), 0o600)
@@ -119,21 +174,39 @@ func (r *run) write(report Report) {
 func (r *run) everything(ctx context.Context) error {
 	r.started = time.Now()
 	group, ctx := errgroup.WithContext(ctx)
+	var found first
 	for _, part := range []func(context.Context) error{
-		r.load.Run, r.log.Run, r.sampler.Run, r.stream.Run, r.standbys, r.restores, r.statuses, r.traces, r.supervise,
+		r.load.Run, r.log.Run, r.sampler.Run, r.stream.Run, r.standbys, r.restores, r.bases, r.statuses, r.traces, r.supervise,
 	} {
-		group.Go(func() error { return quietly(ctx, part) })
+		group.Go(func() error { return found.keep(quietly(ctx, part)) })
 	}
 	group.Go(func() error {
-		if err := r.direct(ctx); err != nil {
-			return err
+		if err := quietly(ctx, r.direct); err != nil {
+			return found.keep(err)
 		}
 		return errDone
 	})
 	err := group.Wait()
 	r.ended = time.Now()
+	// One that was found while the run came to its end counts like any other.
+	err = cmp.Or(found.violation, err)
 	if errors.Is(err, errDone) {
 		return nil
+	}
+	return err
+}
+
+// first keeps the first violation of many goroutines.
+type first struct {
+	mu        sync.Mutex
+	violation error
+}
+
+func (f *first) keep(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.violation == nil && isViolation(err) {
+		f.violation = err
 	}
 	return err
 }

@@ -50,13 +50,18 @@ func scan[T any](ctx context.Context, r *run, query string) (v T, err error) {
 	return v, conn.QueryRow(ctx, query).Scan(&v)
 }
 
+const faultsCounted = "faults"
+
 // count gathers what every part counted.
 func (r *run) count() {
 	if r.load == nil {
 		return
 	}
 	r.tally.merge("load: ", r.load.Counts())
-	r.tally.merge("fault: ", r.nemesis.Counts())
+	for name, n := range r.nemesis.Counts() {
+		r.tally.add("fault: "+name, n)
+		r.tally.add(faultsCounted, n)
+	}
 	r.tally.merge("stream: ", r.stream.Counts())
 	r.tally.merge("exact snapshots: ", r.sampler.Counts())
 	r.tally.merge("restored: ", r.restore.Counts())

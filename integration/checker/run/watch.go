@@ -10,11 +10,12 @@ import (
 	"tidemark/integration/checker/check"
 )
 
-// watch knows when the service may be gone: while the director or a fault has taken it down, and for a while behind a
-// fault that it may answer by giving up.
+// watch knows when the service may be gone: while the director or a fault has taken it down, and when the disk under
+// its journal was full as it started.
 type watch struct {
 	mu      sync.Mutex
 	down    int       // how many hold it down
+	taken   int       // how often somebody took it down
 	excused time.Time // until when an end of its own is excused
 }
 
@@ -22,6 +23,7 @@ func (w *watch) takeDown() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.down++
+	w.taken++
 }
 
 func (w *watch) bringUp() {
@@ -34,6 +36,19 @@ func (w *watch) excuse(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.excused = time.Now().Add(d)
+}
+
+// takings returns how often somebody took the service down.
+func (w *watch) takings() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.taken
+}
+
+func (w *watch) isDown() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.down > 0
 }
 
 // supervise starts the service again when it gave up in an excused way, as a service manager would, and calls every other end of its own a violation.

@@ -11,13 +11,15 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // child is a process in a group of its own.
 type child struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error // of Wait, once done is closed
+	cmd     *exec.Cmd
+	started time.Time
+	done    chan struct{}
+	err     error // of Wait, once done is closed
 }
 
 // attributes are those of every process that we start.
@@ -29,7 +31,7 @@ func attributes() *syscall.SysProcAttr {
 // started it ends, not only when the process does.
 func startChild(cmd *exec.Cmd) (*child, error) {
 	cmd.SysProcAttr = attributes()
-	c := &child{cmd: cmd, done: make(chan struct{})}
+	c := &child{cmd: cmd, started: time.Now(), done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()

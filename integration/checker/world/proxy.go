@@ -59,6 +59,7 @@ func (p *Proxy) valve(direction string) (*valve, error) {
 		return nil, fmt.Errorf("make proxy: %w", err)
 	}
 	v := w.Toxic.(*valve)
+	v.grave = grave{hide: direction == "downstream", quit: p.ending}
 	v.set(new(toxics.NoopToxic))
 	return v, nil
 }
@@ -141,6 +142,18 @@ func (p *Proxy) Bandwidth(rate int) error {
 // HalfOpen loses all data and hides the end of connections from the other side, as a network that is cut in the middle.
 // Connections are accepted. Those that lost something end with Heal or the next setting.
 func (p *Proxy) HalfOpen() error { return p.set(silence{}, nil) }
+
+// Abandon loses all present connections for good, as a router that forgot them: what is sent on them disappears, the client never hears that the
+// server closed them, and nothing brings them back. New ones are served, as after Heal.
+func (p *Proxy) Abandon() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, v := range []*valve{p.up, p.down} {
+		v.dead.Store(v.age.Add(1))
+	}
+	p.change(new(toxics.NoopToxic), nil)
+	return p.ready()
+}
 
 // LoseReplies lets everything through to the server and nothing back, so that what the client did has happened and it does not know.
 // Connections that lost something end with Heal or the next setting.

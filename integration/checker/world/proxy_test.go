@@ -21,7 +21,7 @@ func newEcho(t *testing.T) *echo {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	e := &echo{address: l.Addr().String(), ends: make(chan error, 100)}
+	e := &echo{address: l.Addr().String(), ends: make(chan error, 1000)}
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -227,13 +227,29 @@ func TestLoseReplies(t *testing.T) {
 	}
 }
 
+func TestAbandon(t *testing.T) {
+	p, e := startProxy(t)
+	lost, leaver := dial(t, p), dial(t, p)
+	ok(t, lost)
+	ok(t, leaver)
+	must(t, p.Abandon())
+	ok(t, dial(t, p))
+	must(t, p.Heal())
+	if _, err := round(t, lost, "lost", 200*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a lost connection: %v", err)
+	}
+	must(t, leaver.Close())
+	_ = e.end(t)
+	ok(t, dial(t, p))
+}
+
 // Every setting follows every other, while nobody reads, and what is set last works.
 func TestEverySettingAfterEveryOther(t *testing.T) {
 	p, _ := startProxy(t)
 	settings := map[string]func() error{
 		"latency":   func() error { return p.Latency(20*time.Millisecond, 20*time.Millisecond) },
 		"bandwidth": func() error { return p.Bandwidth(50) },
-		"cut":       p.Cut, "reset": p.Reset, "half-open": p.HalfOpen, "lost replies": p.LoseReplies, "heal": p.Heal,
+		"cut":       p.Cut, "reset": p.Reset, "half-open": p.HalfOpen, "lost replies": p.LoseReplies, "abandoned": p.Abandon, "heal": p.Heal,
 	}
 	for a, first := range settings {
 		for b, second := range settings {

@@ -119,16 +119,20 @@ func (s *Service) Terminate(ctx context.Context) error {
 	if !c.running() {
 		return errors.New("terminate the service: it does not run")
 	}
+	age := time.Since(c.started)
 	limited, cancel := context.WithTimeoutCause(ctx, terminateTimeout, errTerminate)
 	defer cancel()
 	if err := c.end(limited, syscall.SIGTERM); err != nil {
 		return errors.Join(err, s.Kill())
 	}
-	if c.err != nil && !deaf(c.err) {
+	if c.err != nil && (age > deafFor || !deaf(c.err)) {
 		return fmt.Errorf("terminate the service: %w", c.err)
 	}
 	return nil
 }
+
+// deafFor is how long a process may take until it listens to signals, on a machine that is busy.
+const deafFor = 3 * time.Second
 
 // deaf says that a process was ended by the signal itself: it had not come far enough to listen.
 func deaf(err error) bool {

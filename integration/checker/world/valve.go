@@ -14,6 +14,9 @@ import (
 // read what is under way to it, for ever where the peer is paused, and drops what is not taken within five seconds.
 type valve struct {
 	setting atomic.Pointer[setting]
+	// Links of generations up to dead are lost for good; age is the generation of those that begin now.
+	age, dead atomic.Uint64
+	grave     grave
 }
 
 // setting is what a valve does, until changed is closed.
@@ -40,8 +43,13 @@ func (v *valve) GetBufferSize() int { return 64 }
 
 // Pipe carries one direction of one connection until its end.
 func (v *valve) Pipe(stub *toxics.ToxicStub) {
+	born := v.age.Load()
 	for !stub.Closed() {
 		s := v.setting.Load()
+		if born < v.dead.Load() {
+			v.grave.Pipe(stub)
+			continue
+		}
 		ended, joined := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(joined)
@@ -88,6 +96,34 @@ func (silence) Pipe(stub *toxics.ToxicStub) {
 			lost = true
 			if c == nil {
 				input = nil // the end, of which the other side will hear later
+			}
+		}
+	}
+}
+
+// grave is a toxic for connections that are lost for good: what is sent disappears, and where the end is hidden, nobody hears of the other
+// side's either.
+type grave struct {
+	hide bool
+	quit <-chan struct{} // closed when the proxy ends
+}
+
+// Pipe loses data until the sender or the proxy ends.
+func (g grave) Pipe(stub *toxics.ToxicStub) {
+	input := stub.Input
+	for {
+		select {
+		case <-g.quit:
+			stub.Close()
+			return
+		case c := <-input:
+			switch {
+			case c != nil:
+			case g.hide:
+				input = nil
+			default:
+				stub.Close()
+				return
 			}
 		}
 	}
