@@ -49,11 +49,7 @@ func newServer(ctx context.Context, dir, name, database string, major int) (*Ser
 	if err := os.Mkdir(parent, 0o711); err != nil {
 		return nil, fmt.Errorf("make directory of the %s: %w", name, err)
 	}
-	port, err := freePort(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cluster, err := throwaway.New(ctx, throwaway.Options{Major: major, Parent: parent, Port: port, Settings: settings()})
+	cluster, err := newCluster(ctx, parent, major)
 	if err != nil {
 		return nil, fmt.Errorf("start the %s: %w", name, err)
 	}
@@ -63,6 +59,21 @@ func newServer(ctx context.Context, dir, name, database string, major int) (*Ser
 		return s, nil
 	}
 	return s, s.create(ctx)
+}
+
+// newCluster tries another port when somebody else took the first between our look at it and the server's.
+func newCluster(ctx context.Context, parent string, major int) (cluster *throwaway.Cluster, err error) {
+	for range 3 {
+		port, portErr := freePort(ctx)
+		if portErr != nil {
+			return nil, portErr
+		}
+		cluster, err = throwaway.New(ctx, throwaway.Options{Major: major, Parent: parent, Port: port, Settings: settings()})
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return cluster, err
 }
 
 func (s *Server) create(ctx context.Context) error {
