@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"maps"
 	"sync"
@@ -34,7 +35,8 @@ type Stream struct {
 
 	prefix, database, system string // what all messages share; the first one says
 	last                     uint64 // sequence of the last message taken
-	seen                     [1 << 16]position.Position
+	seen                     [1 << 16]remembered
+	seed                     maphash.Seed // of what is remembered
 	at                       position.Position
 	open                     []row // rows of the transaction whose marker is still to come
 	broken                   error
@@ -49,7 +51,7 @@ type Stream struct {
 func NewStream(cfg StreamConfig) *Stream {
 	return &Stream{
 		cfg: cfg, fold: fold.NewState(cfg.Tables), shapes: shapesOf(cfg.Tables, cfg.Bases),
-		counts: map[string]int{}, moved: make(chan struct{}),
+		seed: maphash.MakeSeed(), counts: map[string]int{}, moved: make(chan struct{}),
 	}
 }
 

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"tidemark/internal/position"
 )
 
 const (
@@ -133,19 +136,44 @@ func (s *Stream) arrived(ctx context.Context, stream jetstream.Stream, raw jetst
 		return err
 	}
 	s.last = m.sequence
-	s.seen[m.sequence%uint64(len(s.seen))] = s.at
+	s.seen[m.sequence%uint64(len(s.seen))] = remembered{at: s.at, sum: s.sum(m)}
 	s.count("messages", 1)
 	return nil
 }
 
-// again compares the position of a message with that of the one which was at its place before. What is remembered no more passes.
+// remembered is what is kept of a message that was taken.
+type remembered struct {
+	at  position.Position
+	sum uint64
+}
+
+// sum is of all that the service writes into a message. What the publisher tells the server in headers may be different the next time.
+func (s *Stream) sum(m message) uint64 {
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	write := func(b string) { // a string's hash takes in no length
+		maphash.WriteComparable(&h, len(b))
+		_, _ = h.WriteString(b) // never fails
+	}
+	write(m.subject)
+	write(string(m.data))
+	for _, name := range [...]string{"Nats-Msg-Id", headerPosition, "Tidemark-Xid", "Tidemark-Commit-Time", "Tidemark-Schema", "Content-Type"} {
+		write(m.header.Get(name))
+	}
+	return h.Sum64()
+}
+
+// again compares a message with that which was at its place before: it must be the same to the byte. What is remembered no more passes.
 func (s *Stream) again(m message) error {
 	if s.last-m.sequence >= uint64(len(s.seen)) {
 		return nil
 	}
 	before := s.seen[m.sequence%uint64(len(s.seen))]
-	if now := m.header.Get(headerPosition); now != before.String() {
-		return Violated(streamCheck, before.End, "message %d is now %s and was %s", m.sequence, now, before)
+	if now := m.header.Get(headerPosition); now != before.at.String() {
+		return Violated(streamCheck, before.at.End, "message %d is now %s and was %s", m.sequence, now, before.at)
+	}
+	if s.sum(m) != before.sum {
+		return Violated(streamCheck, before.at.End, "message %d, %s, came again with other bytes", m.sequence, before.at)
 	}
 	return nil
 }

@@ -1,10 +1,12 @@
 package check
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -234,6 +236,12 @@ func TestLostEnd(t *testing.T) {
 	server := startNATS(t)
 	h := history()
 	all := slices.Concat(h...)
+	altered := func(alter func(m *message)) []message {
+		again := slices.Clone(all[15:])
+		again[0].data, again[0].header = bytes.Clone(again[0].data), maps.Clone(again[0].header)
+		alter(&again[0])
+		return again
+	}
 	for name, c := range map[string]struct {
 		again []message
 		want  string
@@ -241,6 +249,10 @@ func TestLostEnd(t *testing.T) {
 		"SAME":    {all[15:], ""},
 		"OTHER":   {slices.Concat(all[15:16], all[17:]), "message 17 is now"},
 		"SKIPPED": {all[16:], "message 16 is now"},
+		"BYTES":   {altered(func(m *message) { m.data = append(m.data, '\n') }), "message 16, 0/500:0, came again with other bytes"},
+		"VALUE":   {altered(func(m *message) { m.data = bytes.Replace(m.data, []byte(`"op"`), []byte(`"op" `), 1) }), "other bytes"},
+		"SUBJECT": {altered(func(m *message) { m.subject += "x" }), "other bytes"},
+		"ID":      {altered(func(m *message) { m.header.Set("Nats-Msg-Id", "73/0/500/1x") }), "other bytes"},
 	} {
 		s := newStream(t, server, name)
 		checker := run(t, s)
