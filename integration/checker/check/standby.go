@@ -29,6 +29,10 @@ type Standby struct {
 	Digest func(ctx context.Context, tx pgx.Tx, tables []fold.Table) (map[string]fold.Sum, error)
 	Rows   func(ctx context.Context, tx pgx.Tx, table fold.Table) (map[string]uint64, error)
 
+	// Seeded says that the standby was seeded before the first Check. It is set once a Check has seen a progress row; from then on there is
+	// exactly one.
+	Seeded bool
+
 	last position.LSN // where the standby was at the check before
 }
 
@@ -46,9 +50,13 @@ func (s *Standby) Check(ctx context.Context) (position.LSN, error) {
 	}
 	defer closeConn(ctx, conn)
 	tx, at, err := s.snapshot(ctx, conn)
+	if v, ok := errors.AsType[*Violation](err); ok && !s.Seeded {
+		err = fmt.Errorf("the standby is not seeded: %s", v.Detail)
+	}
 	if err != nil {
 		return 0, err
 	}
+	s.Seeded = true
 	if at.lsn < s.last {
 		return at.lsn, Violated(standbyCheck, at.lsn, "it was at %s before", s.last)
 	}
@@ -126,6 +134,7 @@ func (s *Standby) lock(ctx context.Context, tx pgx.Tx) error {
 
 func identifier(t fold.Table) string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }
 
+// readProgress reads the one row that there is in a copy that has been seeded.
 func readProgress(ctx context.Context, tx pgx.Tx) (progress, error) {
 	var at progress
 	rows, err := tx.Query(ctx, "select end_lsn::text, commit_time from tidemark.progress")
@@ -138,7 +147,7 @@ func readProgress(ctx context.Context, tx pgx.Tx) (progress, error) {
 		return at, fmt.Errorf("read the standby's progress: %w", err)
 	}
 	if n != 1 {
-		return at, fmt.Errorf("read the standby's progress: it has %d rows", n)
+		return at, Violated(standbyCheck, 0, "tidemark.progress: it has %d rows", n)
 	}
 	if at.lsn, err = position.ParseLSN(text); err != nil {
 		return at, fmt.Errorf("read the standby's progress: %w", err)

@@ -195,10 +195,31 @@ func TestWrongStandbys(t *testing.T) {
 	if _, err := s.Check(t.Context()); err != nil {
 		t.Errorf("without damage: %v", err)
 	}
-	statements(t, conn, "delete from tidemark.progress")
-	var v *Violation
-	if _, err := s.Check(t.Context()); err == nil || errors.As(err, &v) {
-		t.Errorf("without a progress row: %v", err)
+}
+
+// TestProgressRows: a standby that was seeded has one progress row, whatever else is in the copy.
+func TestProgressRows(t *testing.T) {
+	s, conn := newStandby(t)
+	for damage, want := range map[string]string{
+		"delete from tidemark.progress":                                              "it has 0 rows",
+		"insert into tidemark.progress (stream, end_lsn) values ('74/app', '0/100')": "it has 2 rows",
+	} {
+		statements(t, conn, "delete from tidemark.progress", "insert into tidemark.progress (stream, end_lsn) values ('73/app', '0/50')")
+		if _, err := s.Check(t.Context()); err != nil {
+			t.Error(err)
+		}
+		statements(t, conn, damage)
+		other := &Standby{URL: s.URL, Tables: s.Tables, Timeline: s.Timeline, Digest: s.Digest, Rows: s.Rows}
+		var v *Violation
+		if _, err := other.Check(t.Context()); err == nil || errors.As(err, &v) {
+			t.Errorf("%s, before it was seeded: %v", damage, err)
+		}
+		other.Seeded = true
+		for _, check := range []*Standby{s, other} {
+			if _, err := check.Check(t.Context()); !violates(err, want) {
+				t.Errorf("%s: %v", damage, err)
+			}
+		}
 	}
 }
 
