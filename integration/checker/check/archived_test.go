@@ -208,6 +208,9 @@ func (a *archived) load(t *testing.T, source string) {
 				if n == 0 && i == 12 {
 					statements = append(statements, `begin; truncate s."Fu.ll", s.keyed; insert into s.keyed values (1000, 'new'); commit; delete from s.keyed where id = 1000`)
 				}
+				if n == 1 && i%10 == 5 { // for more than one segment
+					statements = append(statements, "begin; insert into s.keyed values (2000, repeat('x', 400000)); delete from s.keyed where id = 2000; commit")
+				}
 				for _, s := range statements {
 					if _, err := conn.Exec(t.Context(), s, pgx.QueryExecModeSimpleProtocol); err != nil {
 						t.Errorf("%s: %v", s, err)

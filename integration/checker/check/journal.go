@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"path/filepath"
 
 	"tidemark/internal/position"
@@ -21,14 +22,18 @@ type Journal struct {
 	Timeline *fold.Timeline
 	// Whole reads everything at each check; otherwise a check begins where the one before ended, and only checksums are verified before.
 	Whole bool
-	Log   *slog.Logger
+	// Rand chooses, at each Check, one bit of a copy to flip, which `journal verify` must find: checksums that nobody compares prove
+	// nothing. nil means never.
+	Rand *rand.Rand
+	Log  *slog.Logger
 
 	checked position.LSN
 	first   string // segment
 	counts  map[string]int
 }
 
-// Counts returns how many checks found the journal right, and how many transactions and changes of the model's tables they saw.
+// Counts returns how many checks found the journal right, and how many transactions and changes of the model's tables they saw; and how often
+// a flipped bit was found in a copy.
 func (c *Journal) Counts() map[string]int { return c.counts }
 
 // journalSegment is an element of `journal verify --json`.
@@ -36,6 +41,8 @@ type journalSegment struct {
 	Name        string
 	After, Last position.LSN
 	Problem     string
+	Bytes       int64
+	Unfinished  int64 `json:"unfinished_bytes"`
 }
 
 // firstSegment holds the journal's beginning, if it is still there. The tables are empty when the slot is made.
@@ -71,6 +78,11 @@ func (c *Journal) Check(ctx context.Context, confirmed position.LSN) error {
 	}
 	if err := c.compare(ctx, min(from, end), end); err != nil {
 		return err
+	}
+	if c.Rand != nil {
+		if err := c.damaged(ctx, segments, confirmed); err != nil {
+			return err
+		}
 	}
 	c.checked, c.first = end, segments[0].Name
 	c.add("checks", 1)

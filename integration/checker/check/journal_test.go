@@ -1,9 +1,11 @@
 package check
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,18 +101,79 @@ func (a *archived) testWrongJournals(t *testing.T) {
 			t.Fatal(err)
 		}
 		files, err := filepath.Glob(filepath.Join(c.Dir, "*.tms"))
-		if err != nil || len(files) != 1 {
+		if err != nil || len(files) < 2 {
 			t.Fatalf("segments are %v, %v", files, err)
 		}
-		b, err := os.ReadFile(files[0])
+		file := files[len(files)-1]
+		b, err := os.ReadFile(file)
 		if err == nil {
-			err = os.WriteFile(files[0], damage(b), 0o600)
+			err = os.WriteFile(file, damage(b), 0o600)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := c.Check(t.Context(), a.confirmed); !violates(err, want) {
 			t.Errorf("want %q: %v", want, err)
+		}
+	}
+}
+
+// testDamagedJournals: every flipped bit is found, and a program that finds none is found itself.
+func (a *archived) testDamagedJournals(t *testing.T) {
+	c := a.check(t)
+	c.Rand = newRand(rand.Uint64())
+	for range 2 {
+		if err := c.Check(t.Context(), a.confirmed); err != nil {
+			t.Error(err)
+		}
+	}
+	segments, err := c.verify(t.Context(), a.confirmed)
+	if err != nil || len(segments) < 2 {
+		t.Fatalf("segments are %v, %v", segments, err)
+	}
+	const more = 60
+	for range more {
+		if err := c.damaged(t.Context(), segments, a.confirmed); err != nil {
+			t.Error(err)
+		}
+	}
+	copies := func() []string {
+		list, err := filepath.Glob(filepath.Join(filepath.Dir(a.journal), "damaged_*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	if n := c.Counts()["flipped bits found"]; n != 2+more || len(copies()) > 0 {
+		t.Errorf("%d flipped bits were found, left are %v", n, copies())
+	}
+	run, calls := c.Command, 0
+	for name, says := range map[string]struct {
+		codes [2]int
+		want  string
+	}{
+		"nothing":   {[2]int{0, 0}, "journal verify exits 0, not 1, for a copy"},
+		"crashes":   {[2]int{0, 2}, "journal verify exits 2, not 1, for a copy"},
+		"all's bad": {[2]int{1, 1}, "journal verify exits 1 for a sound copy"},
+	} {
+		calls = 0
+		c.Command = func(ctx context.Context, args ...string) (int, string, string, error) {
+			if args[1] == "verify" && args[3] != a.journal {
+				calls++
+				return says.codes[calls-1], "[]", "", nil
+			}
+			return run(ctx, args...)
+		}
+		if err := c.Check(t.Context(), a.confirmed); !violates(err, says.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if len(copies()) != 3 {
+		t.Errorf("kept are %v", copies())
+	}
+	for _, dir := range copies() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
 		}
 	}
 }
