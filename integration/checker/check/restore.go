@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -37,11 +38,19 @@ type Restore struct {
 	Digest func(ctx context.Context, tx pgx.Tx, tables []fold.Table) (map[string]fold.Sum, error)
 	Rows   func(ctx context.Context, tx pgx.Tx, table fold.Table) (map[string]uint64, error)
 
-	// Healthy says that the archive and the scratch server can be reached, as far as the caller knows; nil means always. A command that
-	// fails is a Violation only if it fails twice while both can be reached.
+	// MustHaveBase says that the archive was given a base before the first Check. Without it the archive must hold one once a Check has seen one.
+	MustHaveBase bool
+
+	// Healthy says that the archive and the scratch server can be reached, as far as the caller knows; nil means always; it is called from
+	// another goroutine while a command runs. A command that fails is a Violation only if it fails twice while both can be reached, and
+	// one that takes the caller's whole time only if the next Check's does so too.
 	Healthy func() bool
 	Rand    *rand.Rand
 	Log     *slog.Logger
+
+	begun time.Time      // the Check that is under way
+	hung  map[string]int // how often a command did not end since it last did, by its first argument
+	seen  bool           // a base
 
 	mu     sync.Mutex // guards counts
 	counts map[string]int
@@ -64,12 +73,17 @@ func (r *Restore) count(name string) {
 	r.counts[name]++
 }
 
-// ErrNoBase says that the archive holds no base yet, so nothing can be restored.
+// ErrNoBase says that the archive holds no base yet, so nothing can be restored. It is no Violation while none is known to have been there.
 var ErrNoBase = errors.New("the archive holds no base yet")
 
 // Check restores once, sometimes twice, to a moment that it chooses. covered is the archive's position as the service's status gave it before
-// the call: everything up to there must be restorable.
+// the call: everything up to there must be restorable. ctx should have a deadline, by which a restore must end.
 func (r *Restore) Check(ctx context.Context, covered position.LSN) error {
+	r.begun = time.Now()
+	return r.hanging(covered, r.check(ctx, covered))
+}
+
+func (r *Restore) check(ctx context.Context, covered position.LSN) error {
 	l, err := r.list(ctx)
 	if err != nil {
 		return err
@@ -162,12 +176,10 @@ func (r *Restore) attempt(ctx context.Context, j job) (out outcome, err error) {
 		r.drop(ctx, db)
 	}()
 	args := append([]string{"restore", "--archive", r.ArchiveURL, "--target", db.url, "--json"}, j.args()...)
-	code, stdout, stderr, err := r.Command(ctx, args...)
+	code, stdout, stderr, err := r.run(ctx, args...)
 	switch {
 	case err != nil:
 		return out, fmt.Errorf("restore to %s: %w", j.target, err)
-	case ctx.Err() != nil:
-		return out, fmt.Errorf("restore to %s: %w", j.target, context.Cause(ctx))
 	case code == 1:
 		return out, r.refused(ctx, j, db, stderr)
 	case code != 0:

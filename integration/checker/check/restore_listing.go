@@ -62,14 +62,11 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// list asks what the archive holds. A hole or a bad base is a Violation.
+// list asks what the archive holds. A hole or a bad base is a Violation, and so is no base where one was.
 func (r *Restore) list(ctx context.Context) (l listing, err error) {
 	err = r.twice(func() error {
 		l = listing{}
-		code, stdout, stderr, err := r.Command(ctx, "archive", "ls", "--archive", r.ArchiveURL, "--json")
-		if err == nil {
-			err = ctx.Err()
-		}
+		code, stdout, stderr, err := r.run(ctx, "archive", "ls", "--archive", r.ArchiveURL, "--json")
 		if err != nil {
 			return fmt.Errorf("list the archive: %w", err)
 		}
@@ -83,9 +80,12 @@ func (r *Restore) list(ctx context.Context) (l listing, err error) {
 			return errFailed{fmt.Sprintf("archive ls: exit code %d: %s", code, lastLine(stderr))}
 		case wrong != nil:
 			return errFailed{fmt.Sprintf("archive ls: %v", wrong)}
+		case len(l.Bases) == 0 && (r.MustHaveBase || r.seen):
+			return Violated(restoreCheck, l.top(), "the archive lost its bases: archive ls lists none")
 		case len(l.Bases) == 0:
 			return ErrNoBase
 		}
+		r.seen = true
 		return nil
 	})
 	if failed := (errFailed{}); errors.As(err, &failed) {

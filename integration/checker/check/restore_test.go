@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ func TestArchived(t *testing.T) {
 	t.Run("unreachable", a.testUnreachable)
 	t.Run("journal", a.testJournal)
 	t.Run("wrong journals", a.testWrongJournals)
+	t.Run("damaged journals", a.testDamagedJournals)
+	t.Run("hanging restores", a.testHanging)
 	t.Run("trace", a.testTrace)
 }
 
@@ -183,7 +186,7 @@ func (a *archived) testDamage(t *testing.T, r *Restore, j job, made restored) {
 		{"insert into s.\"Fu.ll\" values (-1)", "delete from s.\"Fu.ll\" where a = -1", `s.Fu.ll has`},
 		{"update tidemark.progress set commit_time = commit_time + interval '1 second'", "update tidemark.progress set commit_time = commit_time - interval '1 second'", "commit time is not that of transaction"},
 		{"update tidemark.progress set end_lsn = '0/1'", "", "the progress row is at 0/1"},
-		{"delete from tidemark.progress", "", "it has 0 rows"},
+		{"delete from tidemark.progress", "", "tidemark.progress: it has 0 rows"},
 		{"insert into tidemark.progress (stream, end_lsn, commit_time) values ('x', '" + j.lsn.String() + "', null); drop table s.keyed", "", "does not exist"},
 	} {
 		statements(t, conn, c.damage)
@@ -265,10 +268,87 @@ func (a *archived) testUnreachable(t *testing.T) {
 		}
 	}
 	r.Command = says(run, "archive", 0, `{"bases": []}`, "")
+	if err := r.Check(t.Context(), a.covered); !violates(err, "the archive lost its bases") {
+		t.Errorf("without the bases that were there: %v", err)
+	}
+	r = a.restore(t)
+	r.Command = says(run, "archive", 0, `{"bases": []}`, "")
 	if err := r.Check(t.Context(), a.covered); !errors.Is(err, ErrNoBase) {
 		t.Errorf("without a base: %v", err)
 	}
+	r.MustHaveBase = true
+	if err := r.Check(t.Context(), a.covered); !violates(err, "the archive lost its bases") {
+		t.Errorf("without the base that must be there: %v", err)
+	}
 }
+
+// testHanging: a command that takes all the time that there is, twice in a row, while nothing is in its way.
+func (a *archived) testHanging(t *testing.T) {
+	const limit = 2 * time.Second
+	deadline := func() (context.Context, context.CancelFunc) { return context.WithTimeout(t.Context(), limit) }
+	for name, c := range map[string]hanging{
+		"restore": {verb: "restore", within: deadline, violated: true},
+		"listing": {verb: "archive", within: deadline, violated: true},
+		"between": {verb: "archive", within: deadline, between: true},
+		"away":    {verb: "archive", within: deadline, healthy: func() bool { return false }},
+		"away for a moment": {verb: "archive", within: deadline, healthy: func() func() bool {
+			var looks atomic.Int64
+			return func() bool { return looks.Add(1)%8 != 3 }
+		}()},
+		"cancelled": {verb: "archive", within: func() (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(limit, cancel)
+			return context.WithTimeout(ctx, limit*3/2)
+		}},
+		"run ends": {verb: "archive", within: func() (context.Context, context.CancelFunc) {
+			return context.WithTimeoutCause(t.Context(), limit, errors.New("the run ends"))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.verb == "archive" { // nothing runs before it, so time is not short
+				t.Parallel()
+			}
+			c.test(t, a)
+		})
+	}
+}
+
+// hanging is a command that hangs in two Checks.
+type hanging struct {
+	verb     string
+	within   func() (context.Context, context.CancelFunc)
+	healthy  func() bool
+	between  bool // comes a Check that ends
+	violated bool // at the second
+}
+
+func (h hanging) test(t *testing.T, a *archived) {
+	r, run, hangs := a.restore(t), a.command(t), true
+	r.Healthy = h.healthy
+	r.Command = func(ctx context.Context, args ...string) (int, string, string, error) {
+		if args[0] == h.verb && hangs {
+			<-ctx.Done()
+			return -1, "", "", ctx.Err()
+		}
+		return run(ctx, args...)
+	}
+	for n := range 2 {
+		if hangs = !(h.between && n > 0); !hangs {
+			if err := r.Check(t.Context(), a.covered); err != nil {
+				t.Error(err)
+			}
+			hangs = true
+		}
+		ctx, cancel := h.within()
+		err := r.Check(ctx, a.covered)
+		cancel()
+		if got := violates(err, h.verb+" did not end within"); err == nil || got != (h.violated && n > 0) || isViolation(err) != got {
+			t.Errorf("check %d: %v", n, err)
+		}
+	}
+}
+
+func isViolation(err error) bool { return violates(err, "") }
 
 // TestPick: every kind of target is chosen, and what is chosen has its form.
 func TestPick(t *testing.T) {
