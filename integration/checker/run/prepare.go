@@ -101,12 +101,12 @@ func rows(ctx context.Context, tx pgx.Tx, table fold.Table) (map[string]uint64, 
 func (r *run) checks() {
 	w, truth := r.world, r.log.Rows
 	r.stream = check.NewStream(check.StreamConfig{URL: w.NATSURL(), Name: world.Stream, Tables: r.tables, Timeline: r.timeline, Truth: truth, Log: r.cfg.Log})
-	r.standby = &check.Standby{URL: w.Standby.URL(), Tables: r.tables, Timeline: r.timeline, Truth: truth, Digest: digest, Rows: rows}
+	r.standby = &check.Standby{URL: w.Standby.URL(), Tables: r.tables, Timeline: r.timeline, Truth: truth, Digest: digest, Rows: rows, Seeded: true}
 	r.restore = &check.Restore{
 		Command: r.command, ArchiveURL: w.ArchiveURL(), AdminURL: w.Scratch.URL(), Tables: r.tables, Timeline: r.timeline, Truth: truth,
-		Digest: digest, Rows: rows, Healthy: r.storeUp, Rand: rand.New(rand.NewPCG(r.cfg.Seed, 0x4e57)), Log: r.cfg.Log,
+		Digest: digest, Rows: rows, Healthy: r.storeUp, MustHaveBase: true, Rand: rand.New(rand.NewPCG(r.cfg.Seed, 0x4e57)), Log: r.cfg.Log,
 	}
-	r.journal = &check.Journal{Command: r.command, Dir: w.Service.JournalDir(), Timeline: r.timeline, Log: r.cfg.Log}
+	r.journal = &check.Journal{Command: r.command, Dir: w.Service.JournalDir(), Timeline: r.timeline, Rand: rand.New(rand.NewPCG(r.cfg.Seed, 0xf11b)), Log: r.cfg.Log}
 	r.trace = &check.Trace{File: w.Service.TraceFile(), Log: r.cfg.Log}
 }
 
