@@ -29,6 +29,9 @@ type positions struct {
 	connected bool
 	streamed  bool // the last connection came as far as streaming
 	full      bool // the journal has no room
+	// silences counts the connections that ended by the source's silence since appended last moved; silentAt is what it was.
+	silences int
+	silentAt position.LSN
 	// handed is the end LSN of the last transaction or frontier that was given to the journal, appended that of the last one
 	// which it accepted. handed moves first, because the journal may publish durability before Append returns.
 	handed, appended position.LSN

@@ -36,12 +36,13 @@ func (c *Capture) dial(ctx context.Context) (*session, error) {
 		_ = pc.Close(closing) // the error that counts is the first
 		return nil, err
 	}
-	w := newWire(conn)
+	in := &listener{conn: conn, limit: c.silence(patience), ctx: ctx}
+	w := newWire(in)
 	if err := c.begin(ctx, conn, w); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	return &session{c: c, conn: conn, wire: w, feedback: newFeedback(c, conn, patience)}, nil
+	return &session{c: c, conn: conn, in: in, wire: w, feedback: newFeedback(c, conn, patience)}, nil
 }
 
 // prepare gates and takes the connection over. Nothing may be left unread in the library's buffers then.
@@ -61,7 +62,6 @@ func (c *Capture) prepare(ctx context.Context, pc *pgconn.PgConn) (net.Conn, tim
 	if err != nil {
 		return nil, 0, transient("take the connection over: %w", err)
 	}
-	keepAlive(h.Conn)
 	return h.Conn, start.Patience, nil
 }
 
@@ -76,15 +76,6 @@ func (c *Capture) startLSN() position.LSN {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.state.appended
-}
-
-// keepAlive lets the kernel find a peer that went away without a word.
-func keepAlive(conn net.Conn) {
-	if t, ok := socket(conn).(*net.TCPConn); ok {
-		// Where it cannot be set, the connection merely takes longer to be found dead.
-		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4})
-		setUserTimeout(t, 30*time.Second)
-	}
 }
 
 // socket is the connection below TLS.

@@ -44,6 +44,12 @@
 // on for 1.5 seconds, and then the connection is closed, so that neither a full journal nor a copy that is away holds the
 // source. What was not confirmed comes again from the slot.
 //
+// # Silence
+//
+// A peer, or something between, that takes all and says nothing keeps TCP content. Since the source is asked every second, a
+// read that gets no byte for as long as the source would bear our silence (wal_sender_timeout) ends the connection. Only
+// waiting for the source counts: while a full journal holds the reader, nobody listens. See listener.
+//
 // # Errors
 //
 // Transient errors end the connection and Loop makes a new one. ErrRefused means that the source must be mended by

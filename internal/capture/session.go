@@ -25,6 +25,9 @@ func (c *Capture) Run(ctx context.Context) error {
 	c.setConnected(true)
 	err = s.run(ctx)
 	c.setConnected(false)
+	if errors.Is(err, errSilent) {
+		c.silenced()
+	}
 	if ctx.Err() != nil && !errors.Is(err, ErrFatal) {
 		if err := s.feedback.farewell(); err != nil {
 			c.cfg.Log.Info("last feedback was not delivered", "error", err)
@@ -49,6 +52,7 @@ func (c *Capture) setConnected(on bool) {
 type session struct {
 	c         *Capture
 	conn      net.Conn
+	in        *listener // what wire reads from
 	wire      *wire
 	feedback  *feedback
 	assembler *assembler
@@ -60,7 +64,7 @@ type session struct {
 
 func (s *session) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	s.ctx = ctx
+	s.ctx, s.in.ctx = ctx, ctx
 	s.assembler = newAssembler(s.c.startLSN(), s.c.cfg.PartBytes, s.append, s.received)
 	if planted.Is(planted.DiscardForgotten) || planted.Is(planted.RelationKept) {
 		s.assembler.wrongInherit()

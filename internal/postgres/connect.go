@@ -47,8 +47,8 @@ func session() map[string]string {
 	return s
 }
 
-// Config parses a connection URL for an SQL session with our settings. name becomes the application_name. The error
-// never holds the password.
+// Config parses a connection URL for an SQL session with our settings. name becomes the application_name. The kernel
+// ends its connections when the peer has been gone for 30 seconds. The error never holds the password.
 func Config(url, name string) (*pgx.ConnConfig, error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -56,6 +56,7 @@ func Config(url, name string) (*pgx.ConnConfig, error) {
 	}
 	maps.Copy(cfg.RuntimeParams, session())
 	cfg.RuntimeParams["application_name"] = name
+	noticeGone(&cfg.Config)
 	return cfg, nil
 }
 
@@ -72,7 +73,8 @@ func Connect(ctx context.Context, url, name string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// ConnectReplication opens a logical replication connection (walsender) to the URL's database with canonical text.
+// ConnectReplication opens a logical replication connection (walsender) to the URL's database with canonical text. The
+// kernel ends it when the peer has been gone for 30 seconds.
 func ConnectReplication(ctx context.Context, url, name string) (*pgconn.PgConn, error) {
 	cfg, err := pgconn.ParseConfig(url)
 	if err != nil {
@@ -81,6 +83,7 @@ func ConnectReplication(ctx context.Context, url, name string) (*pgconn.PgConn, 
 	maps.Copy(cfg.RuntimeParams, Canonical())
 	cfg.RuntimeParams["replication"] = "database"
 	cfg.RuntimeParams["application_name"] = name
+	noticeGone(cfg)
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, unreachable(cfg, err)
