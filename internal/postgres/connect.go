@@ -56,7 +56,7 @@ func Config(url, name string) (*pgx.ConnConfig, error) {
 	}
 	maps.Copy(cfg.RuntimeParams, session())
 	cfg.RuntimeParams["application_name"] = name
-	noticeGone(&cfg.Config)
+	noticeGone(&cfg.Config, sessionGoneAfter)
 	return cfg, nil
 }
 
@@ -83,7 +83,7 @@ func ConnectReplication(ctx context.Context, url, name string) (*pgconn.PgConn, 
 	maps.Copy(cfg.RuntimeParams, Canonical())
 	cfg.RuntimeParams["replication"] = "database"
 	cfg.RuntimeParams["application_name"] = name
-	noticeGone(cfg)
+	noticeGone(cfg, senderGoneAfter)
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, unreachable(cfg, err)

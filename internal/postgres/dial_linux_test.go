@@ -28,8 +28,13 @@ func TestKernelFindsAPeerThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer replication.Close(t.Context())
-	for what, conn := range map[string]net.Conn{"SQL": sql.PgConn().Conn(), "replication": replication.Conn()} {
-		if _, port, _ := net.SplitHostPort(conn.RemoteAddr().String()); port != strconv.Itoa(c.Port) {
+	for what, c := range map[string]struct {
+		conn net.Conn
+		port int
+		gone int
+	}{"SQL": {sql.PgConn().Conn(), c.Port, 120_000}, "replication": {replication.Conn(), c.Port, 30_000}} {
+		conn := c.conn
+		if _, port, _ := net.SplitHostPort(conn.RemoteAddr().String()); port != strconv.Itoa(c.port) {
 			t.Errorf("%s: connected to port %s", what, port)
 		}
 		raw, err := conn.(syscall.Conn).SyscallConn()
@@ -44,7 +49,7 @@ func TestKernelFindsAPeerThatIsGone(t *testing.T) {
 			{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 10},
 			{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 5},
 			{"TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
-			{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 30_000},
+			{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, c.gone},
 		} {
 			var got int
 			var failed error
