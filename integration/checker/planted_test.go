@@ -23,6 +23,8 @@ var contents = []string{"standby", "stream", "restore", "journal"}
 var finders = map[planted.Bug][]string{
 	planted.AckOnReceipt: {"acknowledgement"}, planted.AckCommitLSN: {"acknowledgement"}, planted.KeepaliveAcked: {"acknowledgement"},
 	planted.FsyncSkipped: {"acknowledgement"}, planted.TailCut: {"acknowledgement", "journal", "standby", "stream"},
+	// The archiver itself looks for holes when it opens the archive, and stops at one.
+	planted.ArchiveEarly: append([]string{"service"}, contents...),
 	// Reordered rows may be refused by the standby, which then stands still.
 	planted.BatchReordered: append([]string{"live", "service"}, contents...),
 }
