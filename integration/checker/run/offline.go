@@ -66,7 +66,11 @@ func (r *run) terminate(ctx context.Context) error {
 		return nil
 	}
 	begin := time.Now()
-	if err := r.world.Service.Terminate(ctx); err != nil {
+	err := r.world.Service.Terminate(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // the run ends, and cut it short
+	}
+	if err != nil {
 		return check.Violated("service", 0, "SIGTERM did not end it well after %v: %v: its log is %s", time.Since(begin).Round(time.Millisecond), err, r.world.Service.LogFile())
 	}
 	return nil
