@@ -28,7 +28,7 @@ func TestSilentSource(t *testing.T) {
 	pgtest.Exec(t, url, "insert into a values (1)")
 	began := time.Now()
 	until(t, "the silence is noticed", func() bool { return !r.capture.State().Connected })
-	if d := time.Since(began); d < 3*time.Second || d > 10*time.Second {
+	if d := time.Since(began); d < 3*time.Second || d > 20*time.Second { // 5 s, on a machine that may be busy
 		t.Errorf("it was noticed after %v", d)
 	}
 	r.marker(t)
