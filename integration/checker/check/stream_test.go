@@ -191,7 +191,7 @@ func violated(t *testing.T, server *natsServer, list []message, damage func(cont
 		}
 		return damage(ctx, s)
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	s := newStream(t, server, name)
 	err := s.Run(ctx)
@@ -314,7 +314,7 @@ func TestTimelineBehind(t *testing.T) {
 func await(t *testing.T, f func() bool) {
 	t.Helper()
 	for begun := time.Now(); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(begun) > 10*time.Second {
+		if time.Since(begun) > 60*time.Second {
 			t.Fatal("it did not happen within 10 s")
 		}
 	}
