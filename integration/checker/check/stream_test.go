@@ -315,7 +315,7 @@ func await(t *testing.T, f func() bool) {
 	t.Helper()
 	for begun := time.Now(); !f(); time.Sleep(5 * time.Millisecond) {
 		if time.Since(begun) > 60*time.Second {
-			t.Fatal("it did not happen within 10 s")
+			t.Fatal("it did not happen within a minute")
 		}
 	}
 }
