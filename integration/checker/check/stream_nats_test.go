@@ -99,15 +99,16 @@ func (p *natsServer) publish(t *testing.T, name string, list []message) {
 		if _, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name + ".>"}, Duplicates: 100 * time.Millisecond}); err != nil {
 			return err
 		}
-		ids := map[string]bool{}
 		for _, m := range list {
-			if id := m.header.Get("Nats-Msg-Id"); ids[id] {
-				time.Sleep(150 * time.Millisecond) // or the server drops it itself
-			} else {
-				ids[id] = true
-			}
-			if _, err := js.PublishMsg(ctx, &nats.Msg{Subject: name + m.subject, Header: m.header, Data: m.data}); err != nil {
-				return err
+			// The server itself drops a repetition for as long as it remembers the first one.
+			for stored := false; !stored; {
+				ack, err := js.PublishMsg(ctx, &nats.Msg{Subject: name + m.subject, Header: m.header, Data: m.data})
+				if err != nil {
+					return err
+				}
+				if stored = !ack.Duplicate; !stored {
+					time.Sleep(20 * time.Millisecond)
+				}
 			}
 		}
 		return nil
